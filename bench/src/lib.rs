@@ -1,0 +1,1 @@
+//! Benches that cross rooms, and rivals side by side.

@@ -1,0 +1,1 @@
+//! Geometry: exact search and graphs over rows that somebody else owns.

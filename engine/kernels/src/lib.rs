@@ -1,0 +1,1 @@
+//! Distances and scans: what Fromagerie computes on vectors, one file per instruction set.

@@ -1,0 +1,1 @@
+//! Tensors: bundles, ONNX sessions, the tokenizer and image preprocessing.

@@ -1,0 +1,1 @@
+//! Meaning: an embedded image-retrieval database that understands dialogue.

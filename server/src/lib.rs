@@ -1,0 +1,1 @@
+//! Transport: the fromagerie binary and its gRPC services.

@@ -1,0 +1,1 @@
+//! Bytes: the catalog, the journal and sealed segments of a Fromagerie database.
