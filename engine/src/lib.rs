@@ -1,1 +1,46 @@
-//! Meaning: an embedded image-retrieval database that understands dialogue.
+//! Fromagerie: an embedded image-retrieval database that understands dialogue.
+//!
+//! A [`Database`] is a directory. A [`Collection`] in it holds items: a key, a picture or a vector, and what is
+//! known of it. [`Collection::search`] answers words, pictures, vectors or whole conversations;
+//! [`Database::chat`] holds a conversation in which the model itself decides where a picture belongs.
+//!
+//! ```no_run
+//! use fromagerie::{Database, Item};
+//!
+//! let db = Database::open("./cellar")?;
+//! let photos = db.collection("photos")?;
+//! photos.insert(Item::file("cat.jpg").caption("our cat"))?;
+//! for hit in photos.search("a cat asleep", 10)? {
+//!     println!("{:.3}  {}", hit.score, hit.key);
+//! }
+//! # Ok::<(), fromagerie::Error>(())
+//! ```
+//!
+//! Where to read on: a query enters at [`Collection::search`], passes `retrieve`, and ends in the mapped bytes of
+//! `fromagerie-storage`; a write enters at [`Collection::insert`] or [`Collection::ingest`]; a conversation at
+//! [`Database::chat`], whose loop is `dialogue::reply`.
+
+mod collection;
+mod database;
+pub mod dialogue;
+mod encoder;
+mod error;
+mod error_kind;
+mod ingest;
+mod item;
+mod model;
+mod query;
+mod retrieve;
+mod vector;
+
+pub use collection::{Collection, IndexKind, Upserted};
+pub use database::{BUNDLE_VARIABLE, Database, NewCollection, Options, load_bundle};
+pub use error::{Error, ErrorKind, Result};
+pub use fromagerie_index::instruction_set;
+pub use fromagerie_models::{Device, Manifest, Model, Runtime, RuntimeOptions};
+pub use fromagerie_storage::{Damage, Receipt, VerifyReport, VerifyStep};
+pub use ingest::{IngestEvent, IngestFailure, IngestOptions, IngestReport};
+pub use item::{Content, Document, Item, StoredItem};
+pub use model::LoadedModel;
+pub use query::{Hit, LIMIT_MAX, Query, Term};
+pub use retrieve::SearchStats;

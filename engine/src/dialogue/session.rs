@@ -1,0 +1,307 @@
+//! A conversation over one collection: what was said, what was shown, and the keys and values of both.
+//!
+//! What was said is stored and survives the process; keys and values are held in bounded memory, the least recently
+//! used conversation giving up its own first, and are computed again when they are needed.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+
+use super::live::LiveContext;
+use super::record::SessionRecord;
+use super::reply::{Event, Prompt, Reply, ReplyOptions, Retrieved, Retriever, Speaker};
+use super::{ChatOptions, Part, Role, Turn, context};
+use crate::collection::Collection;
+use crate::database::{Database, check_name};
+use crate::encoder::EncodedImage;
+use crate::error::{Error, Result};
+use crate::model::LoadedModel;
+use crate::query::Query;
+
+/// What a finished turn of the chat was like.
+#[derive(Clone, Debug)]
+pub struct ChatSummary {
+    /// The reply's words.
+    pub text: String,
+    /// Keys of the pictures shown.
+    pub shown: Vec<String>,
+    /// Why the reply ended, and what it cost.
+    pub reply: Reply,
+    /// Oldest turns that no longer fit the context.
+    pub forgotten_turns: usize,
+    /// Milliseconds to the first token of the reply.
+    pub first_token_ms: f32,
+    /// Milliseconds to the first picture, if there was one.
+    pub first_image_ms: Option<f32>,
+    /// Milliseconds in all.
+    pub total_ms: f32,
+}
+
+/// A session as it is stored.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    /// Its name.
+    pub name: String,
+    /// The collection its pictures come from.
+    pub collection: String,
+    /// Finished turns, oldest first; the user's own pictures appear as empty bytes.
+    pub turns: Vec<Turn>,
+    /// Seconds since 1970.
+    pub created: u64,
+}
+
+/// Keys and values of the conversations of this process.
+pub(crate) struct Sessions {
+    bytes_max: usize,
+    contexts: Mutex<HashMap<String, Held>>,
+    busy: Mutex<HashSet<String>>,
+}
+
+struct Held {
+    live: LiveContext,
+    used: Instant,
+}
+
+impl Sessions {
+    pub(crate) fn new(bytes_max: usize) -> Sessions {
+        Sessions { bytes_max, contexts: Mutex::default(), busy: Mutex::default() }
+    }
+
+    fn take(&self, name: &str) -> Option<LiveContext> {
+        self.contexts.lock().remove(name).map(|held| held.live)
+    }
+
+    fn keep(&self, name: &str, live: LiveContext) {
+        let mut contexts = self.contexts.lock();
+        contexts.insert(name.to_owned(), Held { live, used: Instant::now() });
+        while contexts.values().map(|h| h.live.bytes()).sum::<usize>() > self.bytes_max {
+            let Some(oldest) = contexts.iter().min_by_key(|(_, h)| h.used).map(|(name, _)| name.clone()) else { break };
+            contexts.remove(&oldest);
+        }
+    }
+
+    fn forget(&self, name: &str) {
+        self.contexts.lock().remove(name);
+    }
+
+    fn claim(&self, name: &str) -> Result<Claim<'_>> {
+        if !self.busy.lock().insert(name.to_owned()) {
+            return Err(Error::SessionBusy { name: name.to_owned() });
+        }
+        Ok(Claim { sessions: self, name: name.to_owned() })
+    }
+}
+
+/// The right to change one session, given back when dropped.
+struct Claim<'s> {
+    sessions: &'s Sessions,
+    name: String,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.sessions.busy.lock().remove(&self.name);
+    }
+}
+
+impl Database {
+    /// Begins a conversation over `collection`; without a `name`, one is made up.
+    pub fn create_session(&self, collection: &str, name: Option<&str>) -> Result<SessionInfo> {
+        let collection = self.open_collection(collection)?;
+        let name = match name {
+            Some(name) => {
+                check_name("session", name)?;
+                name.to_owned()
+            }
+            None => self.unused_session_name()?,
+        };
+        let _claim = self.live_sessions().claim(&name)?;
+        if self.store().session(&name)?.is_some() {
+            return Err(Error::SessionExists { name });
+        }
+        let record = SessionRecord::new(collection.name(), now());
+        self.store().put_session(&name, &record.to_bytes())?;
+        Ok(record.info(&name))
+    }
+
+    /// A stored conversation.
+    pub fn session(&self, name: &str) -> Result<SessionInfo> {
+        Ok(self.session_record(name)?.info(name))
+    }
+
+    /// The names of all stored conversations, sorted.
+    pub fn sessions(&self) -> Result<Vec<String>> {
+        let mut names = self.store().sessions()?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Forgets a conversation.
+    pub fn delete_session(&self, name: &str) -> Result<()> {
+        let _claim = self.live_sessions().claim(name)?;
+        self.session_record(name)?;
+        self.store().delete_session(name)?;
+        self.live_sessions().forget(name);
+        Ok(())
+    }
+
+    /// One turn: the user says `parts`, the model answers, `on_event` is told of each step as it happens.
+    ///
+    /// The session holds the turn once this returns; nothing of it when this fails.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSession`], [`Error::SessionBusy`], [`Error::PromptTooLong`], [`Error::Cancelled`], and
+    /// whatever the pictures, the model or the collection say.
+    pub fn chat(
+        &self,
+        session: &str,
+        parts: Vec<Part>,
+        options: &ChatOptions,
+        cancelled: &dyn Fn() -> bool,
+        on_event: &mut dyn FnMut(Event<'_>) -> Result<()>,
+    ) -> Result<ChatSummary> {
+        let begun = Instant::now();
+        let _claim = self.live_sessions().claim(session)?;
+        let mut record = self.session_record(session)?;
+        let collection = self.open_collection(&record.collection)?;
+        let loaded = collection.model("a dialogue")?;
+        let reply_options = options.resolve(loaded.model.generation())?;
+        let turn = Turn { role: Role::User, parts };
+        if turn.is_empty() {
+            return Err(Error::EmptyQuery { problem: "the user's turn has neither words nor pictures" });
+        }
+
+        let first_own = record.images.len();
+        let user = loaded.turn_atoms(&turn, &mut record.images, &|key| collection.image_by_key(&loaded, key))?;
+        record.push_user(&turn, user);
+        let (prompt, forgotten_turns) = prompt_of(&loaded, &record, first_own, reply_options.tokens_max)?;
+
+        let mut live = self.live_sessions().take(session).map_or_else(|| loaded.opened_context(), Ok)?;
+        let mut watch = Watch::new(begun);
+        let mut shelf = Shelf { collection: &collection, loaded: &loaded, shown: record.shown(), cancelled };
+        let speaker = Speaker {
+            model: loaded.model.as_ref(),
+            live: &mut live,
+            images: &mut record.images,
+            retriever: &mut shelf,
+            cancelled,
+            on_event: &mut |event| {
+                watch.see(&event);
+                on_event(event)
+            },
+        };
+        let reply = speaker.reply(&prompt, &reply_options)?;
+        record.push_reply(loaded.template.assistant_turn(&reply.atoms), &watch.parts);
+        self.store().put_session(session, &record.to_bytes())?;
+        self.live_sessions().keep(session, live);
+        Ok(watch.summary(reply, forgotten_turns))
+    }
+
+    fn session_record(&self, name: &str) -> Result<SessionRecord> {
+        check_name("session", name)?;
+        let bytes = self.store().session(name)?.ok_or_else(|| Error::UnknownSession { name: name.to_owned() })?;
+        SessionRecord::from_bytes(name, &bytes)
+    }
+
+    fn unused_session_name(&self) -> Result<String> {
+        let taken: HashSet<String> = self.store().sessions()?.into_iter().collect();
+        let mut number = taken.len() + 1;
+        while taken.contains(&format!("session-{number}")) {
+            number += 1;
+        }
+        Ok(format!("session-{number}"))
+    }
+}
+
+/// What the model reads, and how many turns it no longer does.
+fn prompt_of(loaded: &LoadedModel, record: &SessionRecord, first_own: usize, tokens_max: usize) -> Result<(Prompt, usize)> {
+    let context = loaded.model.manifest().language_model.max_position_embeddings as usize;
+    let limit = context.saturating_sub(tokens_max);
+    let turns: Vec<_> = record.turn_atoms().collect();
+    let window = context::window(&loaded.template, &turns, limit).map_err(|tokens| Error::PromptTooLong { tokens, limit })?;
+    let query_extra = loaded.extra_of(&record.images[first_own..]);
+    Ok((Prompt { atoms: window.atoms, query_extra }, window.forgotten))
+}
+
+/// Where a chat's pictures come from: the collection, without what the session has shown.
+struct Shelf<'a> {
+    collection: &'a Collection,
+    loaded: &'a Arc<LoadedModel>,
+    shown: HashSet<String>,
+    cancelled: &'a dyn Fn() -> bool,
+}
+
+impl Retriever for Shelf<'_> {
+    fn retrieve(&mut self, query: &[f32], limit: usize) -> Result<Vec<Retrieved>> {
+        let what = Query { exclude: self.shown.clone(), ..Query::default() };
+        let (hits, _) = self.collection.search_vector(query, &what, limit, self.cancelled)?;
+        hits.into_iter()
+            .map(|hit| {
+                self.shown.insert(hit.key.clone());
+                let image: Option<Arc<EncodedImage>> = self.collection.image_of(self.loaded, &hit.document)?;
+                Ok(Retrieved { hit, image })
+            })
+            .collect()
+    }
+}
+
+/// Keeps the time, the words and the pictures of one reply.
+struct Watch {
+    begun: Instant,
+    first_token_ms: Option<f32>,
+    first_image_ms: Option<f32>,
+    parts: Vec<Part>,
+}
+
+impl Watch {
+    fn new(begun: Instant) -> Watch {
+        Watch { begun, first_token_ms: None, first_image_ms: None, parts: Vec::new() }
+    }
+
+    fn elapsed_ms(&self) -> f32 {
+        self.begun.elapsed().as_secs_f32() * 1e3
+    }
+
+    fn see(&mut self, event: &Event<'_>) {
+        let now = self.elapsed_ms();
+        self.first_token_ms.get_or_insert(now);
+        match event {
+            Event::Token { text, .. } => match self.parts.last_mut() {
+                Some(Part::Text(words)) => words.push_str(text),
+                _ => self.parts.push(Part::Text((*text).to_owned())),
+            },
+            Event::Images { retrieved, .. } => {
+                self.first_image_ms.get_or_insert(now);
+                self.parts.extend(retrieved.iter().map(|r| Part::ImageKey(r.hit.key.clone())));
+            }
+        }
+    }
+
+    fn summary(self, reply: Reply, forgotten_turns: usize) -> ChatSummary {
+        let total_ms = self.elapsed_ms();
+        let mut text = String::new();
+        let mut shown = Vec::new();
+        for part in self.parts {
+            match part {
+                Part::Text(words) => text.push_str(&words),
+                Part::ImageKey(key) => shown.push(key),
+                Part::Image(_) => {}
+            }
+        }
+        ChatSummary {
+            text,
+            shown,
+            reply,
+            forgotten_turns,
+            first_token_ms: self.first_token_ms.unwrap_or(total_ms),
+            first_image_ms: self.first_image_ms,
+            total_ms,
+        }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}

@@ -1,0 +1,219 @@
+//! Everything that can go wrong in the engine, with values rather than sentences.
+//!
+//! [`Error::kind`] says whose fault it is, and becomes a gRPC status or an exit code in exactly one place each;
+//! [`Error::reason`] is the stable word that programs match on.
+
+use std::path::PathBuf;
+
+use fromagerie_index::GraphError;
+use fromagerie_models::ModelError;
+use fromagerie_storage::StorageError;
+
+/// What the engine's operations return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An operation that did not happen. Nothing is half done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The bytes below: a lock, a damaged file, a full disk.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The model: a bundle, the runtime, a picture that cannot be read.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A damaged graph. Searches scan instead; only verification reports it.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// No collection or alias has this name.
+    #[error("there is no collection {name:?}; {}", known_names(.known))]
+    UnknownCollection {
+        /// The name asked for.
+        name: String,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+    /// The collection has no item under this key.
+    #[error("collection {collection:?} has no item with key {key:?}")]
+    UnknownKey {
+        /// The collection that was searched.
+        collection: String,
+        /// The key asked for.
+        key: String,
+    },
+    /// No session has this name.
+    #[error("there is no session {name:?}; create it first")]
+    UnknownSession {
+        /// The name asked for.
+        name: String,
+    },
+    /// The session's name is taken.
+    #[error("session {name:?} exists already")]
+    SessionExists {
+        /// The name.
+        name: String,
+    },
+    /// Another turn of the same session is under way.
+    #[error("session {name:?} is answering another turn; send one turn at a time")]
+    SessionBusy {
+        /// The session.
+        name: String,
+    },
+    /// A name that could not be told from a path or an option.
+    #[error("{what} {name:?} is not a valid name: use 1 to 64 of a-z, A-Z, 0-9, '_', '-' and '.', the first a letter or digit")]
+    BadName {
+        /// "collection", "alias" or "session".
+        what: &'static str,
+        /// The name given.
+        name: String,
+    },
+    /// The operation needs a model and none was given.
+    #[error("{operation} needs a model: name a bundle with --bundle, FROMAGERIE_BUNDLE or Options::bundle, or put one at {}", .tried.display())]
+    NoModel {
+        /// What was asked for.
+        operation: &'static str,
+        /// Where a bundle was looked for last.
+        tried: PathBuf,
+    },
+    /// The collection's vectors were made by another model than the one that is loaded.
+    #[error("collection {collection:?} holds vectors of retrieval space {expected}, and the loaded bundle makes {found}; re-index it with this bundle, or load the bundle that made it")]
+    OtherSpace {
+        /// The collection.
+        collection: String,
+        /// Hex fingerprint the collection is bound to.
+        expected: String,
+        /// Hex fingerprint of the loaded bundle.
+        found: String,
+    },
+    /// The collection is free of any model, so words and pictures mean nothing in it.
+    #[error("collection {collection:?} holds vectors of no known model: search and fill it with vectors, not with {what}")]
+    VectorsOnly {
+        /// The collection.
+        collection: String,
+        /// "text", "an image", "a dialogue".
+        what: &'static str,
+    },
+    /// A vector of another length than the collection's.
+    #[error("a vector has {found} dimensions, and collection {collection:?} has {expected}")]
+    WrongDim {
+        /// The collection.
+        collection: String,
+        /// Its dimension.
+        expected: usize,
+        /// The vector's.
+        found: usize,
+    },
+    /// A vector whose direction is undefined.
+    #[error("a vector cannot be used: {problem}")]
+    BadVector {
+        /// Which value is at fault, and where.
+        problem: String,
+    },
+    /// A query with nothing in it, or whose terms cancel out.
+    #[error("the query is empty: {problem}")]
+    EmptyQuery {
+        /// Why.
+        problem: &'static str,
+    },
+    /// An argument out of its range.
+    #[error("{name} is {value}; it must be {allowed}")]
+    OutOfRange {
+        /// The argument.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// An item without a key, or whose payload is not a JSON object.
+    #[error("item {key:?} cannot be stored: {problem}")]
+    BadItem {
+        /// The item's key.
+        key: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The turn alone is longer than the model's context.
+    #[error("the prompt has {tokens} tokens, and the model's context leaves room for {limit}; shorten it, or lower max_tokens")]
+    PromptTooLong {
+        /// Tokens of the prompt, pictures included.
+        tokens: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The caller gave up, or its deadline passed.
+    #[error("cancelled")]
+    Cancelled,
+    /// A file of the caller's could not be read.
+    #[error("{}: {source}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A source of pictures in which nothing promises to be one.
+    #[error("{} holds no pictures: no file in it ends in one of {extensions}", .folder.display())]
+    NoPictures {
+        /// The folder.
+        folder: PathBuf,
+        /// The endings looked for.
+        extensions: String,
+    },
+    /// A file of captions that cannot be understood.
+    #[error("{}, line {line}: {problem}", .path.display())]
+    BadCaptions {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Session records that this version cannot read.
+    #[error("session {name:?} cannot be read: {problem}; delete it and start another")]
+    BadSession {
+        /// The session.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// What was named does not exist.
+    NotFound,
+    /// What was to be made exists.
+    AlreadyExists,
+    /// The request can never succeed as it is.
+    InvalidArgument,
+    /// The request does not fit the present state.
+    FailedPrecondition,
+    /// Somebody else holds what is needed; trying again helps.
+    Busy,
+    /// A disk, memory or quota is full.
+    Exhausted,
+    /// The caller cancelled.
+    Cancelled,
+    /// Stored bytes are damaged.
+    DataLoss,
+    /// Ours.
+    Internal,
+}
+
+impl ErrorKind {
+    /// True when the caller can mend it.
+    pub fn is_users_fault(self) -> bool {
+        !matches!(self, ErrorKind::DataLoss | ErrorKind::Internal | ErrorKind::Exhausted)
+    }
+}
+
+fn known_names(known: &[String]) -> String {
+    if known.is_empty() {
+        "there are none yet: create one, or ingest into it".to_owned()
+    } else {
+        format!("known: {}", known.join(", "))
+    }
+}

@@ -1,0 +1,148 @@
+//! The command line: one file a command, one place for output, one for exit codes.
+//!
+//! Exit codes: 0 done, 1 partly (some items failed), 2 the user's fault, 3 ours.
+
+mod chat;
+mod collections;
+mod doctor;
+mod generate;
+mod ingest;
+mod npy;
+mod output;
+mod search;
+mod serve;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use fromagerie::{Database, Device, Options};
+
+use output::Output;
+
+/// An image-retrieval database that understands dialogue.
+#[derive(Parser)]
+#[command(name = "fromagerie", version, propagate_version = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print JSON: one object a line, the last one the summary.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  fromagerie ingest --db cellar --bundle BUNDLE --collection photos ~/Pictures
+  fromagerie search --db cellar --bundle BUNDLE --collection photos --text 'a cat asleep'
+  fromagerie chat   --db cellar --bundle BUNDLE --collection photos
+  fromagerie serve  --db cellar --bundle BUNDLE --listen 127.0.0.1:50051
+
+A bundle is a model's directory; without --bundle, FROMAGERIE_BUNDLE and then DB/bundle are looked at.
+Exit codes: 0 done, 1 partly (some items failed), 2 the user's fault, 3 ours.
+FROMAGERIE_LOG (such as info or fromagerie=debug) turns on logging to standard error.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer over gRPC until stopped.
+    Serve(serve::Serve),
+    /// Put the pictures of folders and files into a collection.
+    Ingest(ingest::Ingest),
+    /// Find items by words, a picture, an item or a vector.
+    Search(search::Search),
+    /// Talk, and be shown pictures.
+    Chat(chat::Chat),
+    /// Continue prompts with the model alone, without a database.
+    Generate(generate::Generate),
+    /// List collections and aliases.
+    Collections(collections::Collections),
+    /// Read every stored byte and report damage.
+    Verify(verify::Verify),
+    /// Say what runs here: ONNX Runtime, device, instruction set, bundle.
+    Doctor(doctor::Doctor),
+}
+
+/// How a command ended when nothing stopped it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Partly,
+    /// Found what it was looking for, and it is bad: damage, a missing runtime.
+    Bad,
+}
+
+/// Where the database and its model are.
+#[derive(Args, Clone)]
+struct DatabaseArgs {
+    /// The database's directory.
+    #[arg(long, value_name = "DIR", env = "FROMAGERIE_DB")]
+    db: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// Where the model is and where it runs.
+#[derive(Args, Clone)]
+struct ModelArgs {
+    /// The model's bundle.
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
+    /// The ONNX Runtime library, when it is not in one of the usual places (see `doctor`).
+    #[arg(long, value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
+    /// Where the model runs: cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    device: Device,
+    /// Threads of one model call; the machine's cores when not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    threads: Option<u16>,
+}
+
+impl ModelArgs {
+    fn options(&self, create: bool) -> Options {
+        Options {
+            bundle: self.bundle.clone(),
+            create,
+            onnxruntime: self.onnxruntime.clone(),
+            device: self.device,
+            threads: self.threads.map(usize::from),
+            ..Options::default()
+        }
+    }
+}
+
+impl DatabaseArgs {
+    /// Opens the database; `create` makes it when it is not there.
+    fn open(&self, create: bool) -> fromagerie::Result<Database> {
+        Database::open_with(&self.db, self.model.options(create))
+    }
+}
+
+/// Parses the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FROMAGERIE_LOG").unwrap_or_else(|_| "warn,ort=error".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let output = Output::new(cli.json);
+    let result = match cli.command {
+        Command::Serve(command) => command.run(&output),
+        Command::Ingest(command) => command.run(&output),
+        Command::Search(command) => command.run(&output),
+        Command::Chat(command) => command.run(&output),
+        Command::Generate(command) => command.run(),
+        Command::Collections(command) => command.run(&output),
+        Command::Verify(command) => command.run(&output),
+        Command::Doctor(command) => command.run(&output),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Partly) => ExitCode::from(1),
+        Ok(Outcome::Bad) => ExitCode::from(3),
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(if output::is_users_fault(&error) { 2 } else { 3 })
+        }
+    }
+}

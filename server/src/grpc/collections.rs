@@ -1,0 +1,183 @@
+//! `CollectionService`.
+
+use std::pin::Pin;
+
+use fromagerie::{Collection, Database, NewCollection, Upserted};
+use fromagerie_proto::v1::{self, collection_service_server::CollectionService};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::blocking::blocking;
+use super::convert;
+use super::status::{missing, status};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// Batches of one ingest stream that may wait for their receipts.
+const BATCHES_WAITING_MAX: usize = 2;
+
+pub(crate) struct Collections {
+    db: Database,
+}
+
+impl Collections {
+    pub(super) fn new(db: Database) -> Collections {
+        Collections { db }
+    }
+}
+
+#[tonic::async_trait]
+impl CollectionService for Collections {
+    async fn create_collection(&self, request: Request<v1::CreateCollectionRequest>) -> Answer<v1::Collection> {
+        let (db, request) = (self.db.clone(), request.into_inner());
+        let new = NewCollection {
+            dim: (request.dim > 0).then_some(request.dim as usize),
+            vectors_only: request.vectors_only,
+            index: convert::index_kind(request.index),
+        };
+        let made = blocking(move |_| db.create_collection(&request.name, new)).await?;
+        Ok(Response::new(convert::collection(&made)))
+    }
+
+    async fn get_collection(&self, request: Request<v1::GetCollectionRequest>) -> Answer<v1::Collection> {
+        let (db, name) = (self.db.clone(), request.into_inner().name);
+        let found = blocking(move |_| db.open_collection(&name)).await?;
+        Ok(Response::new(convert::collection(&found)))
+    }
+
+    async fn list_collections(&self, request: Request<v1::ListCollectionsRequest>) -> Answer<v1::ListCollectionsResponse> {
+        let (db, request) = (self.db.clone(), request.into_inner());
+        let all = blocking(move |_| db.collections()).await?;
+        let (page, next_page_token) = convert::page(all, request.page_size, &request.page_token, Collection::name);
+        let collections = page.iter().map(convert::collection).collect();
+        Ok(Response::new(v1::ListCollectionsResponse { collections, next_page_token }))
+    }
+
+    async fn delete_collection(&self, request: Request<v1::DeleteCollectionRequest>) -> Answer<v1::DeleteCollectionResponse> {
+        let (db, name) = (self.db.clone(), request.into_inner().name);
+        blocking(move |_| db.drop_collection(&name)).await?;
+        Ok(Response::new(v1::DeleteCollectionResponse {}))
+    }
+
+    async fn set_alias(&self, request: Request<v1::SetAliasRequest>) -> Answer<v1::Alias> {
+        let alias = request.into_inner().alias.ok_or_else(|| missing("alias", "its name and its collection"))?;
+        let (db, wanted) = (self.db.clone(), alias.clone());
+        blocking(move |_| db.set_alias(&wanted.name, &wanted.collection)).await?;
+        Ok(Response::new(alias))
+    }
+
+    async fn list_aliases(&self, _: Request<v1::ListAliasesRequest>) -> Answer<v1::ListAliasesResponse> {
+        let db = self.db.clone();
+        let aliases = blocking(move |_| db.aliases()).await?;
+        let aliases = aliases.into_iter().map(|(name, collection)| v1::Alias { name, collection }).collect();
+        Ok(Response::new(v1::ListAliasesResponse { aliases }))
+    }
+
+    async fn delete_alias(&self, request: Request<v1::DeleteAliasRequest>) -> Answer<v1::DeleteAliasResponse> {
+        let (db, name) = (self.db.clone(), request.into_inner().name);
+        blocking(move |_| db.remove_alias(&name)).await?;
+        Ok(Response::new(v1::DeleteAliasResponse {}))
+    }
+
+    async fn upsert_items(&self, request: Request<v1::UpsertItemsRequest>) -> Answer<v1::WriteReceipt> {
+        let request = request.into_inner();
+        let collection = self.open(&request.collection).await?;
+        Ok(Response::new(upsert(collection, request.items, request.request_id).await?))
+    }
+
+    type IngestItemsStream = Pin<Box<dyn Stream<Item = Result<v1::WriteReceipt, Status>> + Send>>;
+
+    async fn ingest_items(&self, request: Request<Streaming<v1::UpsertItemsRequest>>) -> Answer<Self::IngestItemsStream> {
+        let mut batches = request.into_inner();
+        let (send, receipts) = mpsc::channel(BATCHES_WAITING_MAX);
+        let this = Collections::new(self.db.clone());
+        tokio::spawn(async move {
+            let mut collection: Option<(String, Collection)> = None;
+            while let Some(batch) = batches.next().await {
+                let receipt = match batch {
+                    Ok(batch) => this.write_batch(batch, &mut collection).await,
+                    Err(status) => Err(status),
+                };
+                let failed = receipt.is_err();
+                // A client that no longer listens is done; what was acknowledged stays.
+                if send.send(receipt).await.is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receipts))))
+    }
+
+    async fn delete_items(&self, request: Request<v1::DeleteItemsRequest>) -> Answer<v1::WriteReceipt> {
+        let request = request.into_inner();
+        let collection = self.open(&request.collection).await?;
+        let id = request.request_id.clone();
+        let asked = (!request.request_id.is_empty()).then_some(request.request_id);
+        let receipt = blocking(move |_| collection.delete(request.keys, asked)).await?;
+        let written = Upserted { receipt: Some(receipt), failures: Vec::new() };
+        Ok(Response::new(write_receipt(written, id)))
+    }
+
+    async fn get_item(&self, request: Request<v1::GetItemRequest>) -> Answer<v1::StoredItem> {
+        let request = request.into_inner();
+        let collection = self.open(&request.collection).await?;
+        let item = blocking(move |_| collection.require(&request.key)).await?;
+        Ok(Response::new(convert::stored_item(item)))
+    }
+}
+
+impl Collections {
+    async fn open(&self, name: &str) -> Result<Collection, Status> {
+        if name.is_empty() {
+            return Err(missing("collection", "the name of a collection or an alias"));
+        }
+        let (db, name) = (self.db.clone(), name.to_owned());
+        blocking(move |_| db.open_collection(&name)).await
+    }
+
+    /// One batch of a stream, whose first request says which collection it is for.
+    async fn write_batch(
+        &self,
+        batch: v1::UpsertItemsRequest,
+        current: &mut Option<(String, Collection)>,
+    ) -> Result<v1::WriteReceipt, Status> {
+        let same = batch.collection.is_empty() || current.as_ref().is_some_and(|(name, _)| *name == batch.collection);
+        let collection = match current {
+            Some((_, collection)) if same => collection.clone(),
+            Some((name, _)) => {
+                let given = &batch.collection;
+                return Err(missing("collection", &format!("this stream is for {name:?}, and a batch named {given:?}")));
+            }
+            None => {
+                let opened = self.open(&batch.collection).await?;
+                *current = Some((batch.collection, opened.clone()));
+                opened
+            }
+        };
+        upsert(collection, batch.items, batch.request_id).await
+    }
+}
+
+async fn upsert(collection: Collection, items: Vec<v1::Item>, request_id: String) -> Result<v1::WriteReceipt, Status> {
+    let items = items.into_iter().map(convert::item).collect::<Result<Vec<_>, _>>()?;
+    let id = (!request_id.is_empty()).then(|| request_id.clone());
+    let written = blocking(move |_| collection.upsert(items, id)).await?;
+    Ok(write_receipt(written, request_id))
+}
+
+fn write_receipt(written: Upserted, request_id: String) -> v1::WriteReceipt {
+    let failures = written.failures.into_iter().map(|(key, error)| v1::ItemFailure {
+        key,
+        reason: error.reason().to_owned(),
+        message: status(&error).message().to_owned(),
+    });
+    let (sequence, put, deleted) = written.receipt.map_or((0, 0, 0), |r| (r.sequence, r.put, r.deleted));
+    v1::WriteReceipt {
+        sequence,
+        written_count: put,
+        deleted_count: deleted,
+        failures: failures.collect(),
+        request_id,
+    }
+}

@@ -1,0 +1,102 @@
+//! Transport: `fromagerie.v1` over HTTP/2, with health and reflection.
+//!
+//! Handlers only translate: a request becomes engine types ([`convert`]), the engine works on a blocking thread
+//! ([`blocking`]), an error becomes a status in one function ([`status`]). A client that goes away, or whose
+//! deadline passes, drops the handler's future, and the work behind it stops at its next step.
+
+mod blocking;
+mod collections;
+mod convert;
+mod dialogue;
+mod models;
+mod search;
+mod status;
+mod token;
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use fromagerie::Database;
+use fromagerie_proto::FILE_DESCRIPTOR_SET;
+use fromagerie_proto::v1::{
+    collection_service_server::CollectionServiceServer, dialogue_service_server::DialogueServiceServer,
+    model_service_server::ModelServiceServer, search_service_server::SearchServiceServer,
+};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
+
+/// Largest message in either direction: a batch of pictures fits, a mistake does not fill memory.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Who may come in.
+#[derive(Debug)]
+pub(crate) enum ListenError {
+    /// An address that others can reach, and no token that would keep them out.
+    PublicWithoutToken(SocketAddr),
+}
+
+impl std::fmt::Display for ListenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ListenError::PublicWithoutToken(address) = self;
+        write!(
+            f,
+            "{address} can be reached from other machines, and no token is asked for: set FROMAGERIE_TOKEN, listen on \
+             127.0.0.1, or say --allow-public if something else keeps strangers out"
+        )
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+/// Refuses a public address without a token, unless that was asked for.
+pub(crate) fn check_address(address: SocketAddr, has_token: bool, allow_public: bool) -> Result<(), ListenError> {
+    if address.ip().is_loopback() || has_token || allow_public {
+        return Ok(());
+    }
+    Err(ListenError::PublicWithoutToken(address))
+}
+
+/// Serves `db` on `listener` until `stop` is ready, then finishes what is under way.
+pub(crate) async fn serve(
+    db: Database,
+    listener: TcpListener,
+    token: Option<String>,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let guard = token::Guard::new(token);
+    let collections = CollectionServiceServer::new(collections::Collections::new(db.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let search = SearchServiceServer::new(search::Search::new(db.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let dialogue = DialogueServiceServer::new(dialogue::Dialogue::new(db.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let models = ModelServiceServer::new(models::Models::new(db))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<CollectionServiceServer<collections::Collections>>().await;
+    health.set_serving::<SearchServiceServer<search::Search>>().await;
+    health.set_serving::<DialogueServiceServer<dialogue::Dialogue>>().await;
+    health.set_serving::<ModelServiceServer<models::Models>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+
+    Server::builder()
+        .add_service(health_service)
+        .add_service(InterceptedService::new(reflection, guard.clone()))
+        .add_service(InterceptedService::new(collections, guard.clone()))
+        .add_service(InterceptedService::new(search, guard.clone()))
+        .add_service(InterceptedService::new(dialogue, guard.clone()))
+        .add_service(InterceptedService::new(models, guard))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+        .await?;
+    Ok(())
+}

@@ -1,1 +1,0 @@
-//! Transport: the fromagerie binary and its gRPC services.
