@@ -84,14 +84,17 @@ pub(crate) async fn serve(
     health.set_serving::<SearchServiceServer<search::Search>>().await;
     health.set_serving::<DialogueServiceServer<dialogue::Dialogue>>().await;
     health.set_serving::<ModelServiceServer<models::Models>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+    // Both versions: many clients still speak the alpha only.
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
 
     Server::builder()
         .add_service(health_service)
-        .add_service(InterceptedService::new(reflection, guard.clone()))
+        .add_service(InterceptedService::new(described().build_v1()?, guard.clone()))
+        .add_service(InterceptedService::new(described().build_v1alpha()?, guard.clone()))
         .add_service(InterceptedService::new(collections, guard.clone()))
         .add_service(InterceptedService::new(search, guard.clone()))
         .add_service(InterceptedService::new(dialogue, guard.clone()))
