@@ -1,1 +1,25 @@
 //! Geometry: exact search and graphs over rows that somebody else owns.
+//!
+//! The index sees vectors through [`Rows`] and graphs as bytes; files, keys and models are other rooms' matters.
+//! All vectors are unit length, a score is their inner product (the cosine), and higher is nearer.
+//!
+//! | room | its question |
+//! |---|---|
+//! | [`flat`] | which rows are nearest, exactly? (the oracle of every test here) |
+//! | [`hnsw`] | how does a graph grow? (`hnsw_rs`, which no other room names) |
+//! | [`frozen`] | how is a graph that no longer grows laid out in bytes, and searched? |
+//! | [`plan`] | scan or graph, for this filter and this `k`? |
+//!
+//! Read next: `query.rs`, then `frozen/format.rs` and `frozen/search.rs`.
+
+pub mod flat;
+pub mod frozen;
+pub mod hnsw;
+mod plan;
+mod query;
+mod rows;
+mod top;
+
+pub use plan::{Plan, plan};
+pub use query::{Neighbor, Query, SearchError};
+pub use rows::{DenseRows, Rows};

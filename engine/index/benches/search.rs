@@ -1,0 +1,57 @@
+//! Scan against graph on one set, so that the ratio is of one run: `cargo bench -p fromagerie-index`.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use fromagerie_index::frozen::{Graph, Scratch};
+use fromagerie_index::hnsw::{Growing, HnswParams};
+use fromagerie_index::{Query, Rows, flat};
+
+fn search(c: &mut Criterion) {
+    // As a test it runs once, on a set that builds in an instant.
+    let rows = if std::env::args().any(|arg| arg == "--bench") {
+        20_000
+    } else {
+        1_000
+    };
+    let set = common::set(rows, 128, 100);
+    let rows = set.rows();
+    let growing = Growing::new(128, HnswParams::default(), rows.len()).expect("sound");
+    for row in 0..rows.len() as u32 {
+        growing.insert(row, rows.row(row)).expect("taken");
+    }
+    let bytes = growing.freeze().expect("a graph");
+    let (graph, mut scratch) = (Graph::parse(&bytes).expect("a graph"), Scratch::new());
+    for (kind, queries, ef) in [
+        ("like rows", &set.like_rows, 32),
+        ("like text", &set.like_text, 64),
+    ] {
+        let mut group = c.benchmark_group(kind);
+        group
+            .throughput(Throughput::Elements(queries.len() as u64))
+            .sample_size(10);
+        let each = |search: &mut dyn FnMut(&Query<'_>)| {
+            queries.iter().for_each(|vector| {
+                search(&Query {
+                    ef,
+                    ..Query::new(vector, 10)
+                })
+            });
+        };
+        group.bench_function("scan", |b| {
+            b.iter(|| each(&mut |query| drop(flat::search(&rows, query))))
+        });
+        group.bench_function(format!("growing, ef {ef}"), |b| {
+            b.iter(|| each(&mut |query| drop(growing.search(query))))
+        });
+        group.bench_function(format!("frozen, ef {ef}"), |b| {
+            b.iter(|| {
+                each(&mut |query| drop(graph.search(&rows, query, &mut scratch).map(<[_]>::len)))
+            });
+        });
+    }
+}
+
+criterion_group!(benches, search);
+criterion_main!(benches);

@@ -1,0 +1,147 @@
+//! Goal: no bytes make parsing or searching panic, hang, or give a wrong score.
+//!
+//! Method: arbitrary bytes; a real graph cut anywhere, with bytes changed, and with whole words changed to values
+//! near the limits. Whatever still parses is searched, and every score is compared with the rows.
+
+mod common;
+
+use std::sync::OnceLock;
+
+use common::{Set, set};
+use fromagerie_index::frozen::{Graph, GraphError, Kind, Scratch};
+use fromagerie_index::hnsw::{HnswParams, build};
+use fromagerie_index::{Query, Rows};
+use proptest::prelude::*;
+
+/// Rows with a few twins among them, and their graph.
+fn sound() -> &'static (Set, Vec<u8>) {
+    static SOUND: OnceLock<(Set, Vec<u8>)> = OnceLock::new();
+    SOUND.get_or_init(|| {
+        let mut set = set(400, 8, 4);
+        set.data.copy_within(0..40, 80);
+        let bytes = build(
+            &set.rows(),
+            HnswParams {
+                m: 4,
+                ef_construction: 40,
+                parallel: false,
+            },
+        )
+        .expect("a graph");
+        (set, bytes)
+    })
+}
+
+fn survive(bytes: &[u8]) {
+    let Ok(graph) = Graph::parse(bytes) else {
+        return;
+    };
+    let _ = graph.check();
+    let (set, rows) = (&sound().0, sound().0.rows());
+    let mut scratch = Scratch::new();
+    for vector in &set.like_text {
+        for query in [
+            Query::new(vector, 5),
+            Query {
+                allow: Some(&|row| row % 3 == 0),
+                ..Query::new(vector, 300)
+            },
+        ] {
+            let Ok(hits) = graph.search(&rows, &query, &mut scratch) else {
+                continue;
+            };
+            assert!(hits.is_sorted() && hits.windows(2).all(|pair| pair[0].row != pair[1].row));
+            for hit in hits {
+                assert_eq!(
+                    hit.score,
+                    fromagerie_kernels::dot(vector, rows.row(hit.row))
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_cut_is_noticed() {
+    let bytes = &sound().1;
+    for length in 0..bytes.len() {
+        assert!(Graph::parse(&bytes[..length]).is_err(), "{length} bytes");
+    }
+    let longer = [bytes.as_slice(), &[0]].concat();
+    assert!(matches!(
+        Graph::parse(&longer),
+        Err(GraphError::WrongLength { .. })
+    ));
+}
+
+#[test]
+fn every_byte_of_the_header_matters() {
+    let bytes = &sound().1;
+    // m and ef_construction are for information: nothing can be wrong with them.
+    for at in (0..64).filter(|at| !(12..14).contains(at) && !(16..20).contains(at)) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x80;
+        let dim_or_entry = (20..24).contains(&at) || (28..32).contains(&at);
+        let parsed = Graph::parse(&damaged);
+        assert!(parsed.is_err() || dim_or_entry, "byte {at}");
+        survive(&damaged);
+    }
+}
+
+#[test]
+fn check_finds_a_wrong_neighbour_and_names_its_place() {
+    let bytes = &sound().1;
+    let info = Graph::parse(bytes).expect("a graph").info();
+    assert_eq!(
+        (info.kind, info.rows, info.dim, info.m),
+        (Kind::Hnsw, 400, 8, 4)
+    );
+    assert!(info.twins >= 5 && info.levels >= 2);
+    let first_neighbour = 64 + 8 * info.levels + 4 * info.rows;
+    let mut damaged = bytes.clone();
+    damaged[first_neighbour..][..4].copy_from_slice(&400u32.to_le_bytes());
+    let graph = Graph::parse(&damaged).expect("the sections are all there");
+    let wrong = GraphError::Damaged {
+        offset: first_neighbour as u64,
+        what: "a neighbour",
+        value: 400,
+    };
+    assert_eq!(graph.check(), Err(wrong));
+    survive(&damaged);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400), keep in 0usize..80) {
+        survive(&bytes);
+        let keep = keep.min(bytes.len());
+        let mut headed = bytes;
+        headed[..keep].copy_from_slice(&sound().1[..keep]);
+        survive(&headed);
+    }
+
+    #[test]
+    fn changed_bytes(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..40)) {
+        let mut bytes = sound().1.clone();
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        survive(&bytes);
+    }
+
+    #[test]
+    fn changed_words(changes in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![
+        0u32..500, Just(u32::MAX), Just(u32::MAX / 4), Just(1 << 31), any::<u32>()
+    ]), 1..40)) {
+        let mut bytes = sound().1.clone();
+        for (at, value) in changes {
+            // Past the header, so that the damage lies in the lists.
+            let at = 64 + 4 * at.index((bytes.len() - 64) / 4);
+            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        survive(&bytes);
+    }
+}

@@ -1,0 +1,42 @@
+//! The truth that every kernel is tested against: plain loops, first element to last, summed in `f64`.
+//!
+//! A product of two `f32` is exact in `f64` and neither overflows nor vanishes there, so what is left is the
+//! rounding of the sum: `dim * 2^-53`, far below anything `f32` can show.
+//!
+//! **The bound.** With `eps = 2^-23`, `s = sum |a_i * b_i|`, and `tiny` the smallest subnormal `f32`, a kernel's
+//! answer is within `dim * eps * s + dim * tiny` of the reference. Where `s` exceeds `f32::MAX` it may be
+//! infinite or NaN instead, but it is never finite and wrong. A NaN in either input gives NaN.
+
+/// Inner product of two vectors, in `f64`.
+///
+/// # Panics
+/// When the lengths differ.
+#[must_use]
+pub fn dot(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len(), "dot: the vectors have different lengths");
+    a.iter()
+        .zip(b)
+        .map(|(x, y)| f64::from(*x) * f64::from(*y))
+        .sum()
+}
+
+/// Euclidean length, in `f64`.
+#[must_use]
+pub fn norm(v: &[f32]) -> f64 {
+    v.iter()
+        .map(|x| f64::from(*x) * f64::from(*x))
+        .sum::<f64>()
+        .sqrt()
+}
+
+/// How far a kernel's [`dot`] may be from the reference; see the module's head.
+#[must_use]
+pub fn dot_bound(a: &[f32], b: &[f32]) -> f64 {
+    let magnitude: f64 = a
+        .iter()
+        .zip(b)
+        .map(|(x, y)| (f64::from(*x) * f64::from(*y)).abs())
+        .sum();
+    let tiny = f64::from(f32::from_bits(1));
+    a.len() as f64 * (f64::from(f32::EPSILON) * magnitude + tiny)
+}
