@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fromagerie_index::{DenseRows, HnswParams, hnsw};
+use fromagerie_index::DenseRows;
+use fromagerie_index::hnsw::{self, HnswParams};
 use fromagerie_models::{ImageEncoding, Pixels};
 use fromagerie_storage::{Batch, Op, Receipt, Record, SegmentBuilder, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,8 @@ impl SegmentBuilder for GraphBuilder {
         if self.kind == IndexKind::Flat || vectors.len() / dim < GRAPH_ROWS_MIN {
             return None;
         }
-        match hnsw::build(&DenseRows::new(vectors, dim), &HnswParams::default()) {
+        let rows = DenseRows::new(vectors, dim)?;
+        match hnsw::build(&rows, HnswParams::default()) {
             Ok(graph) => Some(graph),
             Err(error) => {
                 tracing::warn!(%error, "no graph for this segment: it will be scanned");
@@ -89,9 +91,9 @@ pub struct Collection {
 
 impl Collection {
     pub(crate) fn new(db: Database, stored: fromagerie_storage::Collection) -> Result<Collection> {
-        let settings: Settings = serde_json::from_str(&stored.spec().settings).map_err(|e| Error::BadItem {
-            key: stored.name().to_owned(),
-            problem: format!("the collection's settings were written by another version: {e}"),
+        let settings: Settings = serde_json::from_str(&stored.spec().settings).map_err(|e| Error::OtherVersion {
+            collection: stored.name().to_owned(),
+            problem: format!("its settings are not understood: {e}"),
         })?;
         stored.set_segment_builder(Arc::new(GraphBuilder { kind: settings.index }));
         Ok(Collection { db, stored, kind: settings.index })

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use fromagerie_models::{Bundle, Device, Model, OnnxModel, Runtime, RuntimeOptions};
-use fromagerie_storage::{CollectionSpec, Store, StoreOptions, VerifyReport, VerifyStep};
+use fromagerie_storage::{CollectionSpec, StorageError, Store, StoreOptions, VerifyReport, VerifyStep};
 use parking_lot::Mutex;
 
 use crate::collection::{Collection, GraphBuilder, IndexKind, Settings};
@@ -167,14 +167,15 @@ impl Database {
     /// [`Error::UnknownCollection`] lists the names there are.
     pub fn open_collection(&self, name: &str) -> Result<Collection> {
         check_name("collection", name)?;
-        let collections = self.inner.store.collections()?;
-        let aliases = self.inner.store.aliases()?;
-        let known = |wanted: &str| collections.iter().any(|c| c.name == wanted);
-        if !known(name) && !aliases.iter().any(|(alias, _)| alias == name) {
-            let known = collections.into_iter().map(|c| c.name).chain(aliases.into_iter().map(|(alias, _)| alias));
-            return Err(Error::UnknownCollection { name: name.to_owned(), known: known.collect() });
+        match self.inner.store.collection(name) {
+            Ok(stored) => Collection::new(self.clone(), stored),
+            Err(StorageError::UnknownCollection { .. }) => {
+                let collections = self.inner.store.collections().into_iter().map(|c| c.name);
+                let aliases = self.inner.store.aliases().into_iter().map(|(alias, _)| alias);
+                Err(Error::UnknownCollection { name: name.to_owned(), known: collections.chain(aliases).collect() })
+            }
+            Err(error) => Err(error.into()),
         }
-        Collection::new(self.clone(), self.inner.store.collection(name)?)
     }
 
     /// Makes an empty collection.
@@ -190,7 +191,7 @@ impl Database {
         } else {
             let loaded = self.model_for("a collection for words and pictures")?;
             let manifest = loaded.model.manifest();
-            let dim = manifest.retrieval.dim;
+            let dim = manifest.dim();
             if new.dim.is_some_and(|asked| asked != dim) {
                 return Err(Error::WrongDim { collection: name.to_owned(), expected: dim, found: new.dim.unwrap_or(0) });
             }
@@ -208,9 +209,7 @@ impl Database {
 
     /// Every collection, by name.
     pub fn collections(&self) -> Result<Vec<Collection>> {
-        let mut infos = self.inner.store.collections()?;
-        infos.sort_by(|a, b| a.name.cmp(&b.name));
-        infos.into_iter().map(|info| Collection::new(self.clone(), self.inner.store.collection(&info.name)?)).collect()
+        self.inner.store.collections().into_iter().map(|info| Collection::new(self.clone(), self.inner.store.collection(&info.name)?)).collect()
     }
 
     /// Deletes a collection with all its items.
@@ -227,8 +226,8 @@ impl Database {
     }
 
     /// Every alias with its collection.
-    pub fn aliases(&self) -> Result<Vec<(String, String)>> {
-        Ok(self.inner.store.aliases()?)
+    pub fn aliases(&self) -> Vec<(String, String)> {
+        self.inner.store.aliases()
     }
 
     /// Forgets an alias.

@@ -68,7 +68,7 @@ impl Encoder {
             height: picture.height(),
             thumbnail: thumbnail(&picture, THUMBNAIL_SIDE)?,
         };
-        Ok((decoded, self.model.preprocessor().pixels(&picture)?))
+        Ok((decoded, self.model.preprocessor().pixels(&picture)))
     }
 
     /// Encodes pictures in one batch, in their order.
@@ -83,7 +83,7 @@ impl Encoder {
             return Ok(known);
         }
         let picture = decode_image(bytes, &self.limits)?;
-        let pixels = self.model.preprocessor().pixels(&picture)?;
+        let pixels = self.model.preprocessor().pixels(&picture);
         let encoding = self.encode(std::slice::from_ref(&pixels))?.swap_remove(0);
         let encoded = Arc::new(EncodedImage { hash, encoding });
         self.keep(encoded.clone());

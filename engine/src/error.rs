@@ -5,8 +5,9 @@
 
 use std::path::PathBuf;
 
-use fromagerie_index::GraphError;
-use fromagerie_models::ModelError;
+use fromagerie_index::SearchError;
+use fromagerie_index::frozen::GraphError;
+use fromagerie_models::{BundleError, ImageError, LibraryError, ModelError};
 use fromagerie_storage::StorageError;
 
 /// What the engine's operations return.
@@ -22,6 +23,12 @@ pub enum Error {
     /// The model: a bundle, the runtime, a picture that cannot be read.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Bytes that are not a picture that can be used.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The index refused a search that the engine had checked.
+    #[error(transparent)]
+    Search(SearchError),
     /// A damaged graph. Searches scan instead; only verification reports it.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -170,6 +177,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// What was stored by a version that this one does not know.
+    #[error("collection {collection:?} was made by another version: {problem}")]
+    OtherVersion {
+        /// The collection.
+        collection: String,
+        /// What is not understood.
+        problem: String,
+    },
     /// Session records that this version cannot read.
     #[error("session {name:?} cannot be read: {problem}; delete it and start another")]
     BadSession {
@@ -207,6 +222,27 @@ impl ErrorKind {
     /// True when the caller can mend it.
     pub fn is_users_fault(self) -> bool {
         !matches!(self, ErrorKind::DataLoss | ErrorKind::Internal | ErrorKind::Exhausted)
+    }
+}
+
+impl From<BundleError> for Error {
+    fn from(error: BundleError) -> Error {
+        Error::Model(error.into())
+    }
+}
+
+impl From<LibraryError> for Error {
+    fn from(error: LibraryError) -> Error {
+        Error::Model(error.into())
+    }
+}
+
+impl From<SearchError> for Error {
+    fn from(error: SearchError) -> Error {
+        match error {
+            SearchError::Cancelled => Error::Cancelled,
+            other => Error::Search(other),
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod query;
 mod rows;
 mod top;
 
+pub use fromagerie_kernels::{InstructionSet, instruction_set, normalize};
 pub use plan::{Plan, plan};
 pub use query::{Neighbor, Query, SearchError};
 pub use rows::{DenseRows, Rows};

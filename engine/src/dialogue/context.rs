@@ -7,9 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::template::Template;
 
-/// sha-256 of a picture's bytes.
-pub type ImageHash = [u8; 32];
-
 /// One position of the model's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Atom {

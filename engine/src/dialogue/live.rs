@@ -33,13 +33,9 @@ impl LiveContext {
     }
 
     /// Positions held.
+    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.atoms.len()
-    }
-
-    /// True when nothing is held.
-    pub fn is_empty(&self) -> bool {
-        self.atoms.is_empty()
     }
 
     /// Makes the context read `atoms`, running only what it has not read; the last position is always run.
@@ -59,12 +55,6 @@ pub fn prefill(model: &dyn Model, live: &mut LiveContext, prompt: &[Atom]) -> Re
         live.read(model, &[], prompt, true)?;
     }
     Ok(())
-}
-
-/// The retrieval embedding at the last position of `prompt`: `[dim]`, unit length.
-pub fn embedding_at_end(model: &dyn Model, live: &mut LiveContext, images: &[Arc<EncodedImage>], prompt: &[Atom]) -> Result<Vec<f32>> {
-    let (forward, _) = live.read(model, images, prompt, true)?;
-    last_retrieval(model, &forward)
 }
 
 /// The retrieval embedding at the last position of `prompt`: `[dim]`, unit length.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::live::LiveContext;
 use super::record::SessionRecord;
-use super::reply::{Event, Prompt, Reply, ReplyOptions, Retrieved, Retriever, Speaker};
+use super::reply::{Event, Prompt, Reply, Retrieved, Retriever, Speaker};
 use super::{ChatOptions, Part, Role, Turn, context};
 use crate::collection::Collection;
 use crate::database::{Database, check_name};

@@ -1,21 +1,20 @@
 //! One search over one snapshot: each segment is walked or scanned, the best of all are merged, and only then are
 //! documents fetched, for the hits alone.
 //!
-//! Read next: [`rows`] lends a segment's mapped vectors to the index, [`filter`] says which rows may be returned.
+//! Read next: [`filter`] says which rows may be returned.
 
 mod filter;
-mod rows;
 
 use std::cell::RefCell;
 
-use fromagerie_index::{Graph, Neighbor, Plan, Scratch, flat, plan};
+use fromagerie_index::frozen::{Graph, Scratch};
+use fromagerie_index::{DenseRows, Neighbor, Plan, SearchError, flat, plan};
 use fromagerie_storage::{SegmentView, Snapshot};
 
 use crate::error::{Error, Result};
 use crate::item::Document;
 use crate::query::{Hit, Query};
 use filter::Allowed;
-use rows::SegmentRows;
 
 /// Width of the beam when the caller leaves it to us: recall@10 of at least .95 on both kinds of query in the
 /// recall test.
@@ -60,8 +59,8 @@ pub(crate) fn search(
             k: limit,
             ef: query.ef.unwrap_or(EF_DEFAULT).max(limit),
             min_score: query.score_min,
-            allow: &|row| allowed.row(row),
-            cancelled,
+            allow: Some(&|row| allowed.row(row)),
+            cancelled: Some(cancelled),
         };
         let nearest = search_segment(segment, &ask, query.exact, &mut stats)?;
         allowed.finish()?;
@@ -82,13 +81,18 @@ fn search_segment(
     exact: bool,
     stats: &mut SearchStats,
 ) -> Result<Vec<Neighbor>> {
-    let rows = SegmentRows::new(segment)?;
+    // The first touch of a sealed segment checks its bytes.
+    let vectors = segment.vectors()?;
+    let rows = DenseRows::new(vectors, segment.dim()).ok_or(SearchError::WrongDim {
+        expected: segment.dim(),
+        received: vectors.len(),
+    })?;
     let wanted = !exact && plan(segment.rows() as usize, segment.live_rows() as usize, ask.k, ask.ef) == Plan::Graph;
     if wanted {
         match graph(segment) {
             Ok(Some(graph)) => {
                 stats.graph_segments += 1;
-                return SCRATCH.with_borrow_mut(|scratch| Ok(graph.search(&rows, ask, scratch)?));
+                return SCRATCH.with_borrow_mut(|scratch| Ok(graph.search(&rows, ask, scratch)?.to_vec()));
             }
             Ok(None) => {}
             Err(error) => {

@@ -25,7 +25,7 @@ impl Collections {
                 "sealed_segments": collection.sealed_segments(),
             }))?;
         }
-        let aliases = db.aliases()?;
+        let aliases = db.aliases();
         for (alias, collection) in &aliases {
             output.line(&format!("{alias} -> {collection}"), &json!({"event": "alias", "name": alias, "collection": collection}))?;
         }

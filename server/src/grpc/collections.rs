@@ -69,7 +69,7 @@ impl CollectionService for Collections {
 
     async fn list_aliases(&self, _: Request<v1::ListAliasesRequest>) -> Answer<v1::ListAliasesResponse> {
         let db = self.db.clone();
-        let aliases = blocking(move |_| db.aliases()).await?;
+        let aliases = blocking(move |_| Ok(db.aliases())).await?;
         let aliases = aliases.into_iter().map(|(name, collection)| v1::Alias { name, collection }).collect();
         Ok(Response::new(v1::ListAliasesResponse { aliases }))
     }

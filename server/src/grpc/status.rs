@@ -1,5 +1,7 @@
 //! The one place where an engine error becomes a gRPC status.
 
+use std::collections::HashMap;
+
 use fromagerie::{Error, ErrorKind};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -20,7 +22,7 @@ pub(super) fn status(error: &Error) -> Status {
         ErrorKind::DataLoss => Code::DataLoss,
         ErrorKind::Internal => Code::Internal,
     };
-    let details = ErrorDetails::with_error_info(error.reason(), DOMAIN, error.metadata());
+    let details = ErrorDetails::with_error_info(error.reason(), DOMAIN, error.metadata().into_iter().collect::<HashMap<_, _>>());
     Status::with_error_details(code, error.to_string(), details)
 }
 

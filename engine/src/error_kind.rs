@@ -1,0 +1,182 @@
+//! Whose fault an error is, its stable word, and the values that it speaks of.
+
+use fromagerie_models::{ImageError, ModelError};
+use fromagerie_storage::StorageError;
+
+use crate::error::{Error, ErrorKind};
+
+impl Error {
+    /// Whose fault it is.
+    pub fn kind(&self) -> ErrorKind {
+        use Error as E;
+        match self {
+            E::Storage(error) => storage_kind(error),
+            E::Model(error) => model_kind(error),
+            E::Image(_) => ErrorKind::InvalidArgument,
+            E::Search(_) => ErrorKind::Internal,
+            E::Graph(_) | E::BadSession { .. } => ErrorKind::DataLoss,
+            E::UnknownCollection { .. } | E::UnknownKey { .. } | E::UnknownSession { .. } => ErrorKind::NotFound,
+            E::SessionExists { .. } => ErrorKind::AlreadyExists,
+            E::SessionBusy { .. } => ErrorKind::Busy,
+            E::NoModel { .. } | E::OtherSpace { .. } | E::VectorsOnly { .. } | E::OtherVersion { .. } => {
+                ErrorKind::FailedPrecondition
+            }
+            E::BadName { .. }
+            | E::WrongDim { .. }
+            | E::BadVector { .. }
+            | E::EmptyQuery { .. }
+            | E::OutOfRange { .. }
+            | E::BadItem { .. }
+            | E::PromptTooLong { .. }
+            | E::File { .. }
+            | E::NoPictures { .. }
+            | E::BadCaptions { .. } => ErrorKind::InvalidArgument,
+            E::Cancelled => ErrorKind::Cancelled,
+        }
+    }
+
+    /// A word for programs: stable, and the same everywhere.
+    pub fn reason(&self) -> &'static str {
+        use Error as E;
+        match self {
+            E::Storage(error) => storage_reason(error),
+            E::Model(error) => model_reason(error),
+            E::Image(error) => image_reason(error),
+            E::Search(_) => "SEARCH_FAILED",
+            E::Graph(_) => "DAMAGED",
+            E::UnknownCollection { .. } => "UNKNOWN_COLLECTION",
+            E::UnknownKey { .. } => "UNKNOWN_KEY",
+            E::UnknownSession { .. } => "UNKNOWN_SESSION",
+            E::SessionExists { .. } => "SESSION_EXISTS",
+            E::SessionBusy { .. } => "SESSION_BUSY",
+            E::BadName { .. } => "BAD_NAME",
+            E::NoModel { .. } => "NO_MODEL",
+            E::OtherSpace { .. } => "OTHER_SPACE",
+            E::VectorsOnly { .. } => "VECTORS_ONLY",
+            E::OtherVersion { .. } => "OTHER_VERSION",
+            E::WrongDim { .. } => "WRONG_DIMENSION",
+            E::BadVector { .. } => "BAD_VECTOR",
+            E::EmptyQuery { .. } => "EMPTY_QUERY",
+            E::OutOfRange { .. } => "OUT_OF_RANGE",
+            E::BadItem { .. } => "BAD_ITEM",
+            E::PromptTooLong { .. } => "PROMPT_TOO_LONG",
+            E::File { .. } => "UNREADABLE_FILE",
+            E::NoPictures { .. } => "NO_PICTURES",
+            E::BadCaptions { .. } => "BAD_CAPTIONS",
+            E::BadSession { .. } => "BAD_SESSION",
+            E::Cancelled => "CANCELLED",
+        }
+    }
+
+    /// The values that the message speaks of, by name.
+    pub fn metadata(&self) -> Vec<(String, String)> {
+        use Error as E;
+        let pairs: Vec<(&str, String)> = match self {
+            E::UnknownCollection { name, known } => vec![("collection", name.clone()), ("known", known.join(","))],
+            E::UnknownKey { collection, key } => vec![("collection", collection.clone()), ("key", key.clone())],
+            E::UnknownSession { name } | E::SessionExists { name } | E::SessionBusy { name } => {
+                vec![("session", name.clone())]
+            }
+            E::BadName { name, .. } => vec![("name", name.clone())],
+            E::OtherSpace { expected, found, .. } => vec![("expected", expected.clone()), ("found", found.clone())],
+            E::WrongDim { expected, found, .. } => {
+                vec![("expected", expected.to_string()), ("found", found.to_string())]
+            }
+            E::OutOfRange { name, value, allowed } => {
+                vec![("name", (*name).to_owned()), ("value", value.clone()), ("allowed", (*allowed).to_owned())]
+            }
+            E::PromptTooLong { tokens, limit } => vec![("tokens", tokens.to_string()), ("limit", limit.to_string())],
+            E::Storage(StorageError::Damaged(damage)) => {
+                vec![("path", damage.path.display().to_string()), ("offset", damage.offset.to_string())]
+            }
+            _ => Vec::new(),
+        };
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+fn storage_kind(error: &StorageError) -> ErrorKind {
+    use StorageError as S;
+    match error {
+        S::NoDatabase { .. } | S::UnknownCollection { .. } | S::UnknownAlias { .. } => ErrorKind::NotFound,
+        S::NameTaken { .. } => ErrorKind::AlreadyExists,
+        S::Locked { .. } => ErrorKind::Busy,
+        S::DiskFull { .. } => ErrorKind::Exhausted,
+        S::Damaged(_) | S::Catalog { .. } => ErrorKind::DataLoss,
+        S::NotADatabase { .. } | S::UnsupportedVersion { .. } | S::HasAliases { .. } | S::Dropped { .. } => {
+            ErrorKind::FailedPrecondition
+        }
+        S::BadName { .. }
+        | S::BadSpec { .. }
+        | S::KeyLength { .. }
+        | S::WrongDim { .. }
+        | S::NonFinite { .. }
+        | S::ZeroVector { .. }
+        | S::BatchTooLarge { .. }
+        | S::RequestIdLength { .. }
+        | S::SessionTooLarge { .. } => ErrorKind::InvalidArgument,
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn storage_reason(error: &StorageError) -> &'static str {
+    use StorageError as S;
+    match error {
+        S::NoDatabase { .. } => "NO_DATABASE",
+        S::NotADatabase { .. } => "NOT_A_DATABASE",
+        S::Locked { .. } => "LOCKED",
+        S::DiskFull { .. } => "DISK_FULL",
+        S::Damaged(_) => "DAMAGED",
+        S::UnsupportedVersion { .. } => "OTHER_VERSION",
+        S::Catalog { .. } => "DAMAGED_CATALOG",
+        S::Poisoned { .. } => "WRITER_POISONED",
+        S::UnknownCollection { .. } => "UNKNOWN_COLLECTION",
+        S::UnknownAlias { .. } => "UNKNOWN_ALIAS",
+        S::NameTaken { .. } => "NAME_TAKEN",
+        S::HasAliases { .. } => "HAS_ALIASES",
+        S::BadName { .. } => "BAD_NAME",
+        S::BadSpec { .. } => "BAD_DIMENSION",
+        S::Dropped { .. } => "DROPPED",
+        S::KeyLength { .. } => "BAD_KEY",
+        S::WrongDim { .. } => "WRONG_DIMENSION",
+        S::NonFinite { .. } | S::ZeroVector { .. } => "BAD_VECTOR",
+        S::BatchTooLarge { .. } => "BATCH_TOO_LARGE",
+        S::RequestIdLength { .. } => "BAD_REQUEST_ID",
+        S::SessionTooLarge { .. } => "SESSION_TOO_LARGE",
+        S::Io { .. } => "IO",
+        _ => "STORAGE",
+    }
+}
+
+fn model_kind(error: &ModelError) -> ErrorKind {
+    match error {
+        // A bundle or a library that is missing or wrong is for whoever started this to mend.
+        ModelError::Bundle(_) | ModelError::Library(_) | ModelError::Tokenizer(_) => ErrorKind::FailedPrecondition,
+        ModelError::ContextFull { .. } => ErrorKind::InvalidArgument,
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn model_reason(error: &ModelError) -> &'static str {
+    match error {
+        ModelError::Bundle(_) => "BAD_BUNDLE",
+        ModelError::Library(_) => "NO_ONNX_RUNTIME",
+        ModelError::Tokenizer(_) => "BAD_TOKENIZER",
+        ModelError::ContextFull { .. } => "PROMPT_TOO_LONG",
+        ModelError::Degenerate { .. } => "DEGENERATE_EMBEDDING",
+        _ => "MODEL_FAILED",
+    }
+}
+
+fn image_reason(error: &ImageError) -> &'static str {
+    match error {
+        ImageError::NotAnImage { .. } => "NOT_AN_IMAGE",
+        ImageError::Unsupported { .. } => "UNSUPPORTED_IMAGE",
+        ImageError::Truncated { .. } => "TRUNCATED_IMAGE",
+        ImageError::Damaged { .. } => "DAMAGED_IMAGE",
+        ImageError::TooLarge { .. } | ImageError::TooManyBytes { .. } | ImageError::TooMuchMemory { .. } => {
+            "IMAGE_TOO_LARGE"
+        }
+        _ => "BAD_IMAGE",
+    }
+}

@@ -1,0 +1,166 @@
+//! Goal: a conversation shows what was asked for, never the same picture twice, and never runs what it has read.
+//! Method: a model whose every answer is known beforehand, over pictures of plain colours.
+
+mod common;
+
+use common::{REDS, cellar, png};
+use fromagerie::dialogue::{ChatOptions, Event, Part, Role};
+use fromagerie::{Database, Error, Options};
+use fromagerie_models::FakeModel;
+
+#[test]
+fn a_picture_comes_when_it_is_asked_for_and_only_then() {
+    let (cellar, _) = cellar(FakeModel::new(), &REDS);
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    let cases: [(&str, &[&str]); 3] =
+        [("hello there", &[]), ("show me red", &["red-1"]), ("what a fine day", &[])];
+    for (said, shown) in cases {
+        let summary = cellar.say(&session, said).unwrap();
+        assert_eq!(summary.shown, shown, "after {said:?}: {}", summary.text);
+        assert_eq!(summary.first_image_ms.is_some(), !shown.is_empty());
+    }
+}
+
+#[test]
+fn another_is_always_new_within_a_reply_and_across_turns() {
+    let (cellar, _) = cellar(FakeModel::new(), &REDS);
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    let two = ChatOptions { images_per_ret: Some(2), ..ChatOptions::default() };
+    let first = cellar.chat(&session, vec![Part::Text("show me red".into())], &two).unwrap();
+    assert_eq!(first.shown, ["red-1", "red-2"]);
+    assert_eq!(cellar.say(&session, "show another red").unwrap().shown, ["red-3"]);
+    assert_eq!(cellar.say(&session, "show another red").unwrap().shown, ["blue"], "only blue is left");
+    let nothing = cellar.say(&session, "show another red").unwrap();
+    assert!(nothing.shown.is_empty(), "all were shown: {:?}", nothing.shown);
+    // Another conversation begins afresh.
+    let other = cellar.db.create_session("colours", None).unwrap().name;
+    assert_eq!(cellar.say(&other, "show me red").unwrap().shown, ["red-1"]);
+}
+
+#[test]
+fn what_was_shown_and_said_survives_the_process() {
+    let (cellar, collection) = cellar(FakeModel::new(), &REDS);
+    drop(collection);
+    cellar.db.create_session("colours", Some("mine")).unwrap();
+    assert_eq!(cellar.say("mine", "show me red").unwrap().shown, ["red-1"]);
+    let before = cellar.db.session("mine").unwrap();
+    let (folder, model) = (cellar.folder, cellar.model);
+    drop(cellar.db);
+    let db = Database::open_with_model(folder.path(), Options::default(), model).unwrap();
+    let after = db.session("mine").unwrap();
+    assert_eq!(after.turns, before.turns);
+    assert_eq!(after.turns.iter().map(|t| t.role).collect::<Vec<_>>(), [Role::User, Role::Assistant]);
+    let said = vec![Part::Text("show another".into())];
+    let summary = db.chat("mine", said, &ChatOptions::default(), &|| false, &mut |_| Ok(())).unwrap();
+    assert_eq!(summary.shown, ["red-2"]);
+}
+
+#[test]
+fn a_turn_runs_only_what_is_new() {
+    let (cellar, _) = cellar(FakeModel::new(), &REDS);
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    cellar.say(&session, "show me red").unwrap();
+    let second = cellar.say(&session, "show another").unwrap();
+    let new = second.reply.prompt_tokens_run;
+    assert!(new * 2 < second.reply.prompt_tokens, "{new} of {} were run", second.reply.prompt_tokens);
+    // The same conversation without a cache says the same, and runs far more.
+    let fresh = cellar.db.create_session("colours", None).unwrap().name;
+    let slow = ChatOptions { without_cache: true, ..ChatOptions::default() };
+    let before = cellar.model.counts().tokens_fed;
+    let first = cellar.chat(&fresh, vec![Part::Text("show me red".into())], &slow).unwrap();
+    let without = cellar.model.counts().tokens_fed - before;
+    assert_eq!(first.shown, ["red-1"]);
+    let again = cellar.db.create_session("colours", None).unwrap().name;
+    let before = cellar.model.counts().tokens_fed;
+    assert_eq!(cellar.say(&again, "show me red").unwrap().text, first.text);
+    let with = cellar.model.counts().tokens_fed - before;
+    assert!(with * 3 < without, "{with} positions with a cache, {without} without");
+}
+
+#[test]
+fn pictures_of_the_user_become_part_of_the_context() {
+    let (cellar, _) = cellar(FakeModel::new(), &REDS);
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    let parts = vec![Part::Image(png([10, 10, 240])), Part::Text("show me one like that".into())];
+    assert_eq!(cellar.chat(&session, parts, &ChatOptions::default()).unwrap().shown, ["blue"]);
+    let by_key = vec![Part::ImageKey("red-3".into()), Part::Text("show me one like that".into())];
+    assert_eq!(cellar.chat(&session, by_key, &ChatOptions::default()).unwrap().shown, ["red-2"], "red-3 was shown");
+}
+
+#[test]
+fn a_bias_makes_pictures_come_and_stay_away() {
+    let (cellar, _) = cellar(FakeModel::new(), &REDS);
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    let with_bias = |bias| ChatOptions { ret_bias: Some(bias), ..ChatOptions::default() };
+    let said = |words: &str| vec![Part::Text(words.to_owned())];
+    assert!(cellar.chat(&session, said("show me red"), &with_bias(-50.0)).unwrap().shown.is_empty());
+    assert_eq!(cellar.chat(&session, said("red is fine"), &with_bias(50.0)).unwrap().shown, ["red-1"]);
+    let forced = ChatOptions { force_ret: true, ..ChatOptions::default() };
+    assert_eq!(cellar.chat(&session, said("blue is fine"), &forced).unwrap().shown, ["blue"]);
+    let never = ChatOptions { rets_max: Some(0), force_ret: true, ..ChatOptions::default() };
+    assert!(cellar.chat(&session, said("show me red"), &never).unwrap().shown.is_empty());
+}
+
+#[test]
+fn an_old_conversation_forgets_its_oldest_turns_and_a_long_turn_is_refused() {
+    let (cellar, _) = cellar(FakeModel::new().with_positions(160), &REDS);
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    let short = ChatOptions { tokens_max: Some(16), ..ChatOptions::default() };
+    let mut forgotten = 0;
+    for _ in 0..8 {
+        let said = vec![Part::Text("what is there to say about the weather today".into())];
+        forgotten = cellar.chat(&session, said, &short).unwrap().forgotten_turns;
+    }
+    assert!(forgotten > 0 && forgotten % 2 == 0, "{forgotten} turns were forgotten");
+    let long = vec![Part::Text("word ".repeat(400))];
+    let error = cellar.chat(&session, long, &short).unwrap_err();
+    assert!(matches!(error, Error::PromptTooLong { limit: 144, .. }), "{error}");
+    assert!(error.to_string().contains("144"), "{error}");
+}
+
+#[test]
+fn a_refused_turn_leaves_nothing_behind() {
+    let (cellar, _) = cellar(FakeModel::new(), &REDS);
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    let refused = [vec![], vec![Part::Text("  ".into())], vec![Part::Image(b"not a picture".to_vec())], vec![
+        Part::ImageKey("nothing".into()),
+    ]];
+    for parts in refused {
+        assert!(cellar.chat(&session, parts, &ChatOptions::default()).is_err());
+    }
+    assert!(cellar.db.session(&session).unwrap().turns.is_empty());
+    let stopped = cellar.db.chat(&session, vec![Part::Text("show red".into())], &ChatOptions::default(), &|| true, &mut |_| Ok(()));
+    assert!(matches!(stopped, Err(Error::Cancelled)));
+    assert!(cellar.db.session(&session).unwrap().turns.is_empty());
+    assert_eq!(cellar.say(&session, "show me red").unwrap().shown, ["red-1"]);
+}
+
+#[test]
+fn one_turn_at_a_time() {
+    let (cellar, _) = cellar(FakeModel::new(), &REDS);
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    let mut inner = None;
+    cellar
+        .db
+        .chat(&session, vec![Part::Text("show red".into())], &ChatOptions::default(), &|| false, &mut |event| {
+            if let Event::Images { .. } = event {
+                inner = Some(cellar.say(&session, "and I").unwrap_err().to_string());
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert!(inner.unwrap().contains("one turn at a time"));
+}
+
+#[test]
+fn sessions_are_named_listed_and_deleted() {
+    let (cellar, _) = cellar(FakeModel::new(), &REDS);
+    cellar.db.create_session("colours", Some("b")).unwrap();
+    cellar.db.create_session("colours", Some("a")).unwrap();
+    assert!(matches!(cellar.db.create_session("colours", Some("a")), Err(Error::SessionExists { .. })));
+    assert!(matches!(cellar.db.create_session("colours", Some("../a")), Err(Error::BadName { .. })));
+    assert!(matches!(cellar.db.create_session("nowhere", None), Err(Error::UnknownCollection { .. })));
+    assert_eq!(cellar.db.sessions().unwrap(), ["a", "b"]);
+    cellar.db.delete_session("a").unwrap();
+    assert!(matches!(cellar.say("a", "hello"), Err(Error::UnknownSession { .. })));
+}
