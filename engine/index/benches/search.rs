@@ -10,8 +10,9 @@ use fromagerie_index::{Query, Rows, flat};
 
 fn search(c: &mut Criterion) {
     // As a test it runs once, on a set that builds in an instant.
-    let rows = if std::env::args().any(|arg| arg == "--bench") {
-        20_000
+    let has = |flag: &str| std::env::args().any(|arg| arg == flag);
+    let rows = if has("--bench") && !has("--test") {
+        10_000
     } else {
         1_000
     };
