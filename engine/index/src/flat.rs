@@ -1,7 +1,7 @@
 //! Exact search: every row is looked at. The oracle of every graph, and the faster way for few rows.
 //!
-//! Rows are scored in blocks, so that four of them share each load of the query, and cancellation is asked once a
-//! block. Under a filter only the allowed rows of a block are scored.
+//! Rows are scored in blocks, and cancellation is asked once a block. Under a filter only the allowed rows of a
+//! block are scored.
 
 use fromagerie_kernels::Kernel;
 
@@ -10,6 +10,8 @@ use crate::{Neighbor, Query, Rows, SearchError};
 
 /// Rows in a block: 256 KiB at 256 dimensions, so a block passes in some ten microseconds.
 const BLOCK: usize = 256;
+/// Allowed rows asked of memory together: few enough to stay in the first cache.
+const AT_ONCE: usize = 16;
 
 /// Nearest rows to `query.vector`, exactly, best first, ties by row.
 ///
@@ -76,7 +78,7 @@ fn score_allowed<R: Rows + ?Sized>(
     start: u32,
     stop: u32,
     allow: &dyn Fn(u32) -> bool,
-    offer: impl FnMut(u32, f32),
+    mut offer: impl FnMut(u32, f32),
 ) {
     let mut allowed = [0; BLOCK];
     let mut count = 0;
@@ -84,7 +86,9 @@ fn score_allowed<R: Rows + ?Sized>(
         allowed[count] = row;
         count += 1;
     }
-    Kernel::best().dot_scattered(vector, &allowed[..count], |row| rows.row(row), offer);
+    for some in allowed[..count].chunks(AT_ONCE) {
+        Kernel::best().dot_scattered(vector, some, |row| rows.row(row), &mut offer);
+    }
 }
 
 #[cfg(test)]

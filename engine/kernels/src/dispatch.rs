@@ -126,6 +126,9 @@ impl Kernel {
 
     /// See [`crate::dot_rows`].
     ///
+    /// One row after the other: four at a time are faster in cache (29 against 41 ns a row of 256) and much slower
+    /// in memory (304 against 177), where the processor foresees one stream and not four.
+    ///
     /// # Panics
     /// When `rows.len() != out.len() * query.len()`.
     pub fn dot_rows(&self, query: &[f32], rows: &[f32], out: &mut [f32]) {
@@ -139,14 +142,7 @@ impl Kernel {
             out.fill(0.0);
             return;
         }
-        let (blocks, tail) = out.as_chunks_mut::<4>();
-        let mut quads = rows.chunks_exact(4 * dim);
-        for (scores, quad) in blocks.iter_mut().zip(&mut quads) {
-            let (front, back) = quad.split_at(2 * dim);
-            let ((a, b), (c, d)) = (front.split_at(dim), back.split_at(dim));
-            *scores = self.dot4(query, [a, b, c, d]);
-        }
-        for (score, row) in tail.iter_mut().zip(quads.remainder().chunks_exact(dim)) {
+        for (score, row) in out.iter_mut().zip(rows.chunks_exact(dim)) {
             *score = self.dot(query, row);
         }
     }

@@ -32,7 +32,7 @@ fn assert_close(kernel: &Kernel, got: f32, a: &[f32], b: &[f32]) {
     }
 }
 
-/// One query against five rows, so that both the four-row pass and the rest are used.
+/// One query against five rows, so that both the four-row pass of scattered rows and the rest are used.
 fn check_all(query: &[f32], rows: &[f32]) {
     let dim = query.len();
     for kernel in Kernel::available() {

@@ -6,7 +6,7 @@ use hnsw_rs::hnsw::Hnsw;
 
 use super::growing::CosineGap;
 use super::twins::Twins;
-use super::{HnswParams, mend};
+use super::{HnswParams, connect};
 use crate::frozen::{Draft, Kind, UpperLayer};
 
 /// The graph over all rows in `twins`, which are 0..n without a gap.
@@ -80,7 +80,7 @@ fn fill(draft: &mut Draft, graph: &Hnsw<'static, f32, CosineGap>, groups: &Group
         .and_then(|top| top.first())
         .map(|(row, _)| *row);
     draft.entry = lowest_of_top.or(lowest_of_all).unwrap_or_default();
-    mend::mend(draft, &vectors);
+    connect::connect(draft, &vectors);
 }
 
 /// Equal rows under the number of the lowest, whichever of them came first.

@@ -1,15 +1,15 @@
 //! Growing graphs: `hnsw_rs`, which this room alone names.
 //!
 //! [`Growing`] takes rows while it is searched, in memory, for a collection with many small writes. [`build`] grows
-//! one over all rows and freezes it. `twins` keeps equal vectors out of the graph, and `mend` repairs what
-//! `hnsw_rs` does to lists that overflow, before the bytes are written.
+//! one over all rows and freezes it. `twins` keeps equal vectors out of the graph, `extract` reads it out point by
+//! point, and `connect` sees to it that every row can be reached, before the bytes are written.
 //!
 //! Why it is done this way: `docs/adr/0001-frozen-graphs.md`.
 
 mod build;
+mod connect;
 mod extract;
 mod growing;
-mod mend;
 mod twins;
 
 pub use build::build;

@@ -12,17 +12,17 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 /// A generated set.
-pub struct Set {
-    pub dim: usize,
-    pub data: Vec<f32>,
+pub(crate) struct Set {
+    pub(crate) dim: usize,
+    pub(crate) data: Vec<f32>,
     /// Drawn like the rows.
-    pub like_rows: Vec<Vec<f32>>,
+    pub(crate) like_rows: Vec<Vec<f32>>,
     /// Drawn like text.
-    pub like_text: Vec<Vec<f32>>,
+    pub(crate) like_text: Vec<Vec<f32>>,
 }
 
 impl Set {
-    pub fn rows(&self) -> DenseRows<'_> {
+    pub(crate) fn rows(&self) -> DenseRows<'_> {
         DenseRows::new(&self.data, self.dim).expect("whole rows")
     }
 }
@@ -69,7 +69,7 @@ fn unit(mut v: Vec<f32>) -> Vec<f32> {
 }
 
 /// `rows` rows of `dim` elements, and `queries` queries of each kind.
-pub fn set(rows: usize, dim: usize, queries: usize) -> Set {
+pub(crate) fn set(rows: usize, dim: usize, queries: usize) -> Set {
     let scale: f32 = (0..dim).map(|i| 1.0 / (i as f32 + 8.0)).sum::<f32>();
     let spectrum = (0..dim)
         .map(|i| (1.0 / (i as f32 + 8.0) / scale).sqrt())
@@ -113,12 +113,12 @@ pub fn set(rows: usize, dim: usize, queries: usize) -> Set {
 }
 
 /// The rows of an exact search.
-pub fn truth(rows: &impl Rows, query: &Query<'_>) -> Vec<Neighbor> {
+pub(crate) fn truth(rows: &impl Rows, query: &Query<'_>) -> Vec<Neighbor> {
     flat::search(rows, query).expect("an answer")
 }
 
 /// How much of `truth` is in `found`.
-pub fn recall(found: &[Neighbor], truth: &[Neighbor]) -> f64 {
+pub(crate) fn recall(found: &[Neighbor], truth: &[Neighbor]) -> f64 {
     let hits = truth
         .iter()
         .filter(|t| found.iter().any(|f| f.row == t.row))
