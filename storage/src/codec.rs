@@ -36,6 +36,8 @@ pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Option<(T, usize)> {
         bincode::decode_from_slice(bytes, config).ok()
     }
     let config = standard().with_little_endian().with_fixed_int_encoding();
+    // The first step that is large enough; steps overlap so that each reads as one number.
+    #[allow(clippy::match_overlapping_arm)]
     match bytes.len().saturating_mul(4) {
         ..=0x1000 => under(bytes, config.with_limit::<0x1000>()),
         ..=0x1_0000 => under(bytes, config.with_limit::<0x1_0000>()),

@@ -2,6 +2,8 @@
 //! acknowledged one. Method: cut the journal at every byte; fail every single operation of the disk, once or from
 //! there on; fail every fsync; fill the disk. Then reopen on a good disk and compare.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -14,7 +16,7 @@ use fromagerie_storage::{Batch, Op, OpenNote, StorageError, Store, StoreOptions}
 
 #[test]
 fn a_journal_cut_at_any_byte_opens_to_a_prefix() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let mut prefixes = vec![BTreeMap::new()];
     {
         let photos = photos(&open(dir.path()));
@@ -131,12 +133,12 @@ fn reopens(dir: &Path, run: &Run, what: &str) {
 #[test]
 fn power_lost_at_any_operation_loses_nothing_acknowledged() {
     let disk = FaultyDisk::default();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     assert_eq!(run(dir.path(), &disk, true).acknowledged.len(), 33);
     let operations = disk.count();
     assert!(operations > 150, "{operations}");
     for n in 1..=operations {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = common::tempdir();
         disk.set(Fault::Crash(n));
         let run = run(dir.path(), &disk, true);
         reopens(dir.path(), &run, &format!("crash at operation {n}"));
@@ -146,10 +148,10 @@ fn power_lost_at_any_operation_loses_nothing_acknowledged() {
 #[test]
 fn a_single_failure_anywhere_loses_nothing_acknowledged() {
     let disk = FaultyDisk::default();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     run(dir.path(), &disk, true);
     for n in 1..=disk.count() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = common::tempdir();
         disk.set(Fault::Once(n));
         let run = run(dir.path(), &disk, false);
         let store = open(dir.path());
@@ -180,7 +182,7 @@ fn a_single_failure_anywhere_loses_nothing_acknowledged() {
 
 #[test]
 fn a_failed_fsync_poisons_and_is_not_retried_into_an_ack() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let disk = FaultyDisk::default();
     let options = StoreOptions {
         backend: Arc::new(disk.clone()),
@@ -215,7 +217,7 @@ fn a_failed_fsync_poisons_and_is_not_retried_into_an_ack() {
 
 #[test]
 fn a_full_disk_refuses_writes_and_needs_no_restart() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let disk = FaultyDisk::default();
     let options = StoreOptions {
         backend: Arc::new(disk.clone()),
@@ -254,7 +256,7 @@ fn a_full_disk_refuses_writes_and_needs_no_restart() {
 
 #[test]
 fn a_copy_taken_between_batches_opens() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let store = Store::open(
         dir.path(),
         StoreOptions {
@@ -266,7 +268,7 @@ fn a_copy_taken_between_batches_opens() {
     let collection = photos(&store);
     for n in 0..9 {
         collection.write(put(&format!("k{n}"), n)).unwrap();
-        let copy = tempfile::tempdir().unwrap();
+        let copy = common::tempdir();
         copy_dir(dir.path(), copy.path());
         assert_eq!(
             contents(&photos(&open(copy.path())).snapshot()).len() as u32,

@@ -1,6 +1,8 @@
 //! Goal: a collection equals a map. Method: random batches, seals and reopens, each compared with a `BTreeMap`, with
 //! receipts; segments are tiny so that seals and merges happen all the time.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -65,7 +67,7 @@ proptest! {
 
     #[test]
     fn equals_a_map(steps in prop::collection::vec(step(), 1..40)) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = common::tempdir();
         let mut store = Store::open(dir.path(), small()).unwrap();
         let mut photos_now = photos(&store);
         let mut map = BTreeMap::new();
@@ -97,7 +99,7 @@ proptest! {
 
 #[test]
 fn many_seals_are_merged_into_few_segments() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = common::tempdir();
     let store = Store::open(dir.path(), small()).unwrap();
     let photos_now = photos(&store);
     for n in 0..400 {

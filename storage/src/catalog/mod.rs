@@ -64,8 +64,11 @@ pub(crate) struct Catalog {
 /// Why a catalog could not be opened.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// It is damaged: move it aside and rebuild it.
-    Damaged(String),
+    /// It is damaged: move it aside and rebuild it, with the sessions that could still be read.
+    Damaged {
+        cause: String,
+        sessions: Pairs<Vec<u8>>,
+    },
     /// It may be healthy but cannot be opened now.
     Unavailable(StorageError),
 }
@@ -79,9 +82,10 @@ impl Catalog {
             db,
         };
         for tree in Tree::ALL {
-            catalog
-                .raw(tree)
-                .map_err(|error| OpenError::Damaged(error.to_string()))?;
+            if let Err(error) = catalog.raw(tree) {
+                let (cause, sessions) = (error.to_string(), catalog.salvage_sessions());
+                return Err(OpenError::Damaged { cause, sessions });
+            }
         }
         Ok(catalog)
     }
@@ -181,6 +185,23 @@ impl Catalog {
         problems
     }
 
+    /// The sessions that can be read before the first failure.
+    fn salvage_sessions(&self) -> Pairs<Vec<u8>> {
+        let mut sessions = Vec::new();
+        let walked = self.fenced(|db| {
+            for pair in &db.open_tree(Tree::Sessions.name())? {
+                let (key, stored) = pair?;
+                let value = value::unwrap::<Vec<u8>>(Tree::Sessions.name(), &key, &stored);
+                sessions.extend(value.map(|value| (key.to_vec(), value)));
+            }
+            Ok(())
+        });
+        if let Err(error) = walked {
+            tracing::warn!(%error, kept = sessions.len(), "not every session could be read");
+        }
+        sessions
+    }
+
     fn raw(&self, tree: Tree) -> Result<Pairs<Vec<u8>>, StorageError> {
         self.fenced(|db| {
             let pairs = db.open_tree(tree.name())?.iter();
@@ -219,27 +240,52 @@ fn open_sled(path: &Path) -> Result<sled::Db, OpenError> {
         .cache_capacity(CACHE_BYTES)
         .mode(sled::Mode::LowSpace)
         .flush_every_ms(None);
-    for attempt in 1.. {
-        let error = match catch_unwind(AssertUnwindSafe(|| config.open())) {
-            Err(_) => {
-                return Err(OpenError::Damaged(
-                    "sled panicked when opening it".to_owned(),
-                ));
-            }
+    let damaged = |cause: String| OpenError::Damaged {
+        cause,
+        sessions: Vec::new(),
+    };
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Err(_) => return Err(damaged("sled panicked when opening it".to_owned())),
             Ok(Ok(db)) => return Ok(db),
-            Ok(Err(error)) => error,
-        };
-        let busy = error.to_string().contains("lock");
-        if busy && attempt < OPEN_TRIES {
-            std::thread::sleep(Duration::from_millis(20));
-            continue;
-        }
-        return Err(match error {
-            sled::Error::Io(io) if busy || io.kind() == std::io::ErrorKind::StorageFull => {
-                OpenError::Unavailable(StorageError::io(path, "open the catalog", io))
+            Ok(Err(error)) if is_busy(&error) && tries < OPEN_TRIES => {
+                std::thread::sleep(Duration::from_millis(20));
             }
-            error => OpenError::Damaged(error.to_string()),
-        });
+            Ok(Err(sled::Error::Io(error))) if is_outside(&error) => {
+                return Err(OpenError::Unavailable(StorageError::io(
+                    path,
+                    "open the catalog in",
+                    error,
+                )));
+            }
+            Ok(Err(error)) => return Err(damaged(error.to_string())),
+        }
     }
-    unreachable!("the loop above returns")
+}
+
+/// Whether sled's own lock is held: our database lock is, so it can only be an earlier handle of this process.
+fn is_busy(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(io) if io.to_string().contains("could not acquire lock"))
+}
+
+/// Whether an I/O error says nothing about the bytes on disk.
+fn is_outside(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    /// Too many open files, in the system or in this process.
+    const OPEN_FILES: [i32; 2] = [23, 24];
+    let kinds = [
+        ErrorKind::PermissionDenied,
+        ErrorKind::ReadOnlyFilesystem,
+        ErrorKind::StorageFull,
+        ErrorKind::QuotaExceeded,
+        ErrorKind::OutOfMemory,
+        ErrorKind::WouldBlock,
+    ];
+    kinds.contains(&error.kind())
+        || error
+            .raw_os_error()
+            .is_some_and(|code| OPEN_FILES.contains(&code))
+        || error.to_string().contains("could not acquire lock")
 }

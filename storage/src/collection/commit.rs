@@ -1,13 +1,14 @@
 //! Group commit: concurrent batches share one append and one fsync.
 //!
-//! Every writer queues its batch and asks for the writer's lock. Whoever gets it commits all that is queued; the
-//! others find their answer when they get the lock. Batches become visible after the fsync and before the answer.
+//! A writer queues its batch. If nobody leads, it leads: it commits all that is queued, answers, and makes the owner of
+//! the first batch that came meanwhile the next leader. The others sleep until they are answered or made to lead.
+//! Batches become visible after the fsync and before the answer.
 
 use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::batch::{Batch, Receipt};
 use crate::error::StorageError;
@@ -23,19 +24,53 @@ const GROUP_BYTES_MAX: usize = 64 << 20;
 const BUDGETS_MAX: u64 = 4;
 
 type Answer = Result<Receipt, StorageError>;
-type Slot = Arc<Mutex<Option<Answer>>>;
+
+/// What a sleeping writer is woken for.
+enum Turn {
+    Lead,
+    Done(Answer),
+}
+
+/// Where a writer waits for its turn.
+#[derive(Default)]
+struct Slot {
+    turn: Mutex<Option<Turn>>,
+    woken: Condvar,
+}
+
+impl Slot {
+    fn give(&self, turn: Turn) {
+        *self.turn.lock() = Some(turn);
+        self.woken.notify_one();
+    }
+
+    fn wait(&self) -> Turn {
+        let mut turn = self.turn.lock();
+        loop {
+            match turn.take() {
+                Some(turn) => return turn,
+                None => self.woken.wait(&mut turn),
+            }
+        }
+    }
+
+    fn answer(&self, answer: Answer) {
+        self.give(Turn::Done(answer));
+    }
+}
 
 /// A batch that waits to be committed.
 struct Pending {
     batch: Batch,
     payload: Vec<u8>,
-    slot: Slot,
+    slot: Arc<Slot>,
 }
 
 /// Batches in order of arrival.
 #[derive(Default)]
 pub(super) struct Queue {
     pending: VecDeque<Pending>,
+    is_led: bool,
 }
 
 impl Queue {
@@ -66,35 +101,43 @@ impl Inner {
     /// Commits a checked batch, together with whatever else is queued.
     pub(super) fn commit_one(&self, batch: Batch) -> Answer {
         let payload = record::encode_batch(&batch)?;
-        let slot = Slot::default();
-        self.queue.lock().pending.push_back(Pending {
+        let slot = Arc::new(Slot::default());
+        let pending = Pending {
             batch,
             payload,
             slot: slot.clone(),
-        });
-        loop {
-            let mut state = self.state.lock();
-            if let Some(answer) = slot.lock().take() {
-                return answer;
-            }
-            let group = self.queue.lock().take_group();
-            if group.is_empty() {
-                // The leader that took this batch ended without an answer: it panicked.
-                let cause = StorageError::Poisoned {
-                    path: self.dir.clone(),
-                    cause: "a commit ended without an answer".to_owned(),
-                };
-                return Err(self.halt(&mut state, &cause));
-            }
-            self.commit(&mut state, group);
+        };
+        let leads = {
+            let mut queue = self.queue.lock();
+            queue.pending.push_back(pending);
+            !std::mem::replace(&mut queue.is_led, true)
+        };
+        if !leads && let Turn::Done(answer) = slot.wait() {
+            return answer;
         }
+        self.lead();
+        match slot.wait() {
+            Turn::Done(answer) => answer,
+            Turn::Lead => unreachable!("a leader's batch is the first of its group"),
+        }
+    }
+
+    fn lead(&self) {
+        let mut lead = Lead {
+            inner: self,
+            group: Vec::new(),
+        };
+        let mut state = self.state.lock();
+        let group = self.queue.lock().take_group();
+        lead.group = group.iter().map(|pending| pending.slot.clone()).collect();
+        self.commit(&mut state, group);
     }
 
     fn commit(&self, state: &mut State, group: Vec<Pending>) {
         let (planned, repeats, bytes) = prepare(state, group);
         if let Err(error) = self.append(state, &bytes) {
             for pending in planned.iter().map(|(pending, _)| pending).chain(&repeats) {
-                *pending.slot.lock() = Some(Err(error.clone()));
+                pending.slot.answer(Err(error.clone()));
             }
             return;
         }
@@ -123,7 +166,7 @@ impl Inner {
             self.show(state);
         }
         for (slot, receipt) in answers {
-            *slot.lock() = Some(Ok(receipt));
+            slot.answer(Ok(receipt));
         }
     }
 
@@ -138,6 +181,35 @@ impl Inner {
             Ok(()) => Ok(()),
             Err(AppendError::Undone(error)) => Err(error),
             Err(AppendError::Poisoned(error)) => Err(self.halt(state, &error)),
+        }
+    }
+}
+
+/// The leader's duty at the end, also when it panics: everyone of its group is answered, and someone leads next.
+struct Lead<'a> {
+    inner: &'a Inner,
+    group: Vec<Arc<Slot>>,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let path = self.inner.dir.clone();
+            let cause = StorageError::Poisoned {
+                path,
+                cause: "a commit panicked".to_owned(),
+            };
+            let halted = self.inner.halt(&mut self.inner.state.lock(), &cause);
+            for slot in &self.group {
+                if slot.turn.lock().is_none() {
+                    slot.answer(Err(halted.clone()));
+                }
+            }
+        }
+        let mut queue = self.inner.queue.lock();
+        match queue.pending.front() {
+            Some(next) => next.slot.give(Turn::Lead),
+            None => queue.is_led = false,
         }
     }
 }
@@ -168,7 +240,7 @@ fn prepare(state: &State, group: Vec<Pending>) -> (Vec<(Pending, Plan)>, Vec<Pen
                 );
                 planned.push((pending, plan));
             }
-            Err(error) => *pending.slot.lock() = Some(Err(error)),
+            Err(error) => pending.slot.answer(Err(error)),
         }
     }
     (planned, repeats, bytes)

@@ -55,7 +55,7 @@ impl Inner {
             .collect();
         if let Some(mostly_dead) = candidates
             .iter()
-            .find(|view| view.live_rows() < view.rows() / 2)
+            .find(|view| u64::from(view.live_rows()) * 2 < u64::from(view.rows()))
         {
             return Some(vec![SegmentView::clone(mostly_dead)]);
         }

@@ -101,6 +101,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn equals_a_set_and_survives_the_manifest(rows in prop::collection::btree_set(0_u32..70_000, 0..200), more in 0_u32..70_000) {
             let mut dead = DeadRows::default();

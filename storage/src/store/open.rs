@@ -244,10 +244,10 @@ fn open_catalog(
     notes: &mut Vec<OpenNote>,
 ) -> Result<Catalog, StorageError> {
     let path = dir.join(CATALOG_DIR);
-    let cause = match Catalog::open(&path) {
+    let (cause, sessions) = match Catalog::open(&path) {
         Ok(catalog) => return Ok(catalog),
         Err(OpenError::Unavailable(error)) => return Err(error),
-        Err(OpenError::Damaged(cause)) => cause,
+        Err(OpenError::Damaged { cause, sessions }) => (cause, sessions),
     };
     let taken = |path: &PathBuf| path.symlink_metadata().is_ok();
     let aside = |n: u32| dir.join(format!("catalog.damaged-{}-{n}", unix_seconds()));
@@ -262,10 +262,14 @@ fn open_catalog(
         .sync_dir(dir)
         .map_err(|e| StorageError::io(dir, "sync", e))?;
     notes.push(OpenNote::CatalogRebuilt { moved_to, cause });
-    Catalog::open(&path).map_err(|error| match error {
+    let catalog = Catalog::open(&path).map_err(|error| match error {
         OpenError::Unavailable(error) => error,
-        OpenError::Damaged(message) => StorageError::Catalog { path, message },
-    })
+        OpenError::Damaged { cause: message, .. } => StorageError::Catalog { path, message },
+    })?;
+    for (id, value) in &sessions {
+        catalog.put(Tree::Sessions, id, value)?;
+    }
+    Ok(catalog)
 }
 
 fn open_aliases(

@@ -1,5 +1,5 @@
 //! Small makers of batches and stores for the tests of this crate.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,13 @@ use fromagerie_storage::{
 };
 
 pub const DIM: u32 = 2;
+
+/// A directory of its own, in memory where the system offers that: tests of order need no real disk.
+pub fn tempdir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
 
 /// Options for a test: made when missing, sealed in the thread that writes, so that runs repeat.
 pub fn options() -> StoreOptions {
@@ -43,7 +50,7 @@ pub fn record(key: &str, value: u32) -> Record {
         width: value,
         ..Document::default()
     };
-    let features = (value % 2 == 0).then(|| vec![value as f32]);
+    let features = value.is_multiple_of(2).then(|| vec![value as f32]);
     Record {
         key: key.to_owned(),
         vector: vec![1.0, value as f32],
@@ -74,7 +81,7 @@ pub fn contents(snapshot: &Snapshot) -> BTreeMap<String, u32> {
             assert_eq!(vectors[row as usize * 2 + 1], value as f32);
             assert_eq!(
                 segment.features(row).unwrap(),
-                (value % 2 == 0).then(|| vec![value as f32])
+                value.is_multiple_of(2).then(|| vec![value as f32])
             );
             let location = snapshot.find(key).unwrap().unwrap();
             assert_eq!((location.segment, location.row), (index, row));
