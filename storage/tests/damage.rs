@@ -137,6 +137,21 @@ fn a_missing_or_short_file_is_damage() {
 }
 
 #[test]
+fn an_older_generation_does_not_pass_for_the_newest() {
+    let dir = common::tempdir();
+    let collections = dir.path().join("collections");
+    fill(&photos(&open(dir.path())));
+    let old = common::tempdir();
+    common::copy_dir(&collections, old.path());
+    photos(&open(dir.path())).seal().unwrap();
+    std::fs::remove_dir_all(&collections).unwrap();
+    common::copy_dir(old.path(), &collections);
+    let error = open(dir.path()).collection("photos").unwrap_err();
+    let damage = error.damage().unwrap();
+    assert!(damage.what.contains("the manifest is missing"), "{damage}");
+}
+
+#[test]
 fn a_damaged_graph_is_an_error_and_the_vectors_are_still_good() {
     let dir = common::tempdir();
     fill(&photos(&open(dir.path())));
