@@ -242,7 +242,11 @@ fn a_full_disk_refuses_writes_and_needs_no_restart() {
     collection.write(put("after", 2)).unwrap();
     let copy = common::tempdir();
     copy_dir(dir.path(), copy.path());
-    assert_eq!(contents(&photos(&open(copy.path())).snapshot()).len(), 2, "no half batch lies in between");
+    assert_eq!(
+        contents(&photos(&open(copy.path())).snapshot()).len(),
+        2,
+        "no half batch lies in between"
+    );
     collection.seal().unwrap();
     collection.write(put("last", 3)).unwrap();
     let expected = BTreeMap::from([

@@ -1,12 +1,13 @@
 //! A collection: the handle that writes, reads and seals.
 //!
-//! [`commit`](self) makes batches durable, [`rows`] is what they change, [`open`] recovers all of it after a crash,
+//! [`commit`] makes batches durable, [`rows`] is what they change, [`open`] recovers all of it after a crash,
 //! [`seal`] turns memory into files and [`merge`] keeps those few. Two locks, always taken in this order: the
 //! publisher's (one seal at a time), then the writer's (held for an append, never while a segment is written). Readers
 //! take neither.
 
 mod commit;
 pub(crate) mod create;
+mod keep;
 mod merge;
 pub(crate) mod open;
 mod rows;

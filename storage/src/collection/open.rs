@@ -24,8 +24,9 @@ use crate::store::OpenNote;
 use crate::store::root::Root;
 
 use super::create::dir_of;
+use super::keep::Keep;
 use super::rows::Rows;
-use super::seal::Keep;
+
 use super::{Inner, Published, State};
 
 /// Opens the collection `id`. `expected`: the generation that the catalog knows of.
@@ -56,7 +57,7 @@ pub(crate) fn open(
         first_journal: manifest.sequence + 1,
         segments: segments.iter().map(SegmentView::id).collect(),
     };
-    keep.remove_others_in(backend, &dir);
+    keep.remove_others(backend, &dir);
     let state = State {
         journal,
         rows: replay.rows,

@@ -12,13 +12,14 @@ use crate::catalog::{self, CollectionRecord, Tree};
 use crate::error::StorageError;
 use crate::journal::Identity;
 use crate::journal::append::{AppendError, Journal};
-use crate::manifest::{self, Manifest, SegmentEntry};
+use crate::manifest::{Manifest, SegmentEntry};
 use crate::receipts::StoredReceipt;
 use crate::segment::dead::DeadRows;
-use crate::segment::layout::{self, BLOCK_BYTES, Header};
+use crate::segment::layout::{BLOCK_BYTES, Header};
 use crate::segment::sealed::Sealed;
 use crate::segment::{SegmentView, build};
 
+use super::keep::Keep;
 use super::rows::Rows;
 use super::{Inner, Published, State};
 
@@ -227,7 +228,7 @@ impl Inner {
             first_journal: published.sequence + 1,
             segments: published.segments.iter().map(SegmentView::id).collect(),
         };
-        keep.remove_others(self);
+        keep.remove_others(&*self.root.backend, &self.dir);
     }
 }
 
@@ -253,45 +254,6 @@ fn carry_deaths(
         }
     }
     Ok(())
-}
-
-/// What a generation needs; all else that has our names is removed.
-pub(super) struct Keep {
-    pub(super) generation: u64,
-    pub(super) first_journal: u64,
-    pub(super) segments: Vec<u64>,
-}
-
-impl Keep {
-    fn needs(&self, name: &str) -> bool {
-        if name.ends_with(crate::backend::TEMPORARY) {
-            return false;
-        }
-        manifest::generation_of(name).is_none_or(|generation| generation >= self.generation)
-            && crate::journal::first_sequence_of(name)
-                .is_none_or(|first| first >= self.first_journal)
-            && layout::id_of(name).is_none_or(|id| self.segments.contains(&id))
-    }
-
-    fn remove_others(&self, inner: &Inner) {
-        self.remove_others_in(&*inner.root.backend, &inner.dir);
-    }
-
-    pub(super) fn remove_others_in(
-        &self,
-        backend: &dyn crate::backend::Backend,
-        dir: &std::path::Path,
-    ) {
-        let entries = backend.list(dir).unwrap_or_default();
-        for entry in entries
-            .iter()
-            .filter(|entry| !entry.is_dir && !self.needs(&entry.name))
-        {
-            if let Err(error) = backend.remove_file(&dir.join(&entry.name)) {
-                tracing::warn!(file = %entry.name, %error, "an old file could not be removed");
-            }
-        }
-    }
 }
 
 fn entry_of(view: &SegmentView) -> Option<SegmentEntry> {

@@ -4,6 +4,7 @@
 
 pub(crate) mod aliases;
 mod names;
+mod note;
 pub(crate) mod open;
 pub(crate) mod root;
 mod sessions;
@@ -23,7 +24,7 @@ use crate::collection::{Collection, create};
 use crate::error::StorageError;
 use crate::verify::{Verifier, VerifyReport, VerifyStep};
 
-pub use open::OpenNote;
+pub use note::OpenNote;
 use root::Root;
 
 /// How a database is opened.
