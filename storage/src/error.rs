@@ -206,11 +206,11 @@ pub enum StorageError {
         /// Its length in bytes.
         bytes: usize,
     },
-    /// A session's id or value is out of bounds.
+    /// A session's or job's id or value is out of bounds.
     #[error(
-        "session: id of {id_bytes} bytes (1 to 512), value of {value_bytes} bytes (at most {limit})"
+        "session or job: id of {id_bytes} bytes (1 to 512), value of {value_bytes} bytes (at most {limit})"
     )]
-    SessionTooLarge {
+    RecordTooLarge {
         /// Length of the id in bytes.
         id_bytes: usize,
         /// Length of the value in bytes.

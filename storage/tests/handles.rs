@@ -375,7 +375,7 @@ fn a_dropped_collection_is_gone_and_its_readers_are_not_disturbed() {
 }
 
 #[test]
-fn sessions_are_kept() {
+fn sessions_and_jobs_are_kept_apart() {
     let dir = common::tempdir();
     {
         let store = open(dir.path());
@@ -386,13 +386,17 @@ fn sessions_are_kept() {
         assert!(!store.delete_session("b").unwrap());
         assert!(matches!(
             store.put_session("", b""),
-            Err(StorageError::SessionTooLarge { .. })
+            Err(StorageError::RecordTooLarge { .. })
         ));
     }
     let store = open(dir.path());
     assert_eq!(store.session("a").unwrap().as_deref(), Some(&b"three"[..]));
     assert_eq!(store.session("b").unwrap(), None);
     assert_eq!(store.sessions().unwrap(), ["a"]);
+    store.put_job("a", b"half done").unwrap();
+    assert_eq!(store.job("a").unwrap().as_deref(), Some(&b"half done"[..]));
+    assert_eq!(store.session("a").unwrap().as_deref(), Some(&b"three"[..]));
+    assert!(store.delete_job("a").unwrap() && store.jobs().unwrap().is_empty());
 }
 
 #[test]

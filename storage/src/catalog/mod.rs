@@ -29,16 +29,19 @@ pub(crate) enum Tree {
     Aliases,
     /// Session id to bytes.
     Sessions,
+    /// Job id to bytes.
+    Jobs,
 }
 
 impl Tree {
-    const ALL: [Tree; 3] = [Tree::Collections, Tree::Aliases, Tree::Sessions];
+    const ALL: [Tree; 4] = [Tree::Collections, Tree::Aliases, Tree::Sessions, Tree::Jobs];
 
     fn name(self) -> &'static str {
         match self {
             Tree::Collections => "collections",
             Tree::Aliases => "aliases",
             Tree::Sessions => "sessions",
+            Tree::Jobs => "jobs",
         }
     }
 }
@@ -54,6 +57,9 @@ pub(crate) struct CollectionRecord {
 /// Keys in order, each with something of its value.
 type Pairs<T> = Vec<(Vec<u8>, T)>;
 
+/// Records of sessions and jobs: tree, key, value.
+type Salvage = Vec<(Tree, Vec<u8>, Vec<u8>)>;
+
 /// An open catalog.
 #[derive(Debug)]
 pub(crate) struct Catalog {
@@ -64,11 +70,8 @@ pub(crate) struct Catalog {
 /// Why a catalog could not be opened.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// It is damaged: move it aside and rebuild it, with the sessions that could still be read.
-    Damaged {
-        cause: String,
-        sessions: Pairs<Vec<u8>>,
-    },
+    /// It is damaged: move it aside and rebuild it, with what only it knew and could still be read.
+    Damaged { cause: String, salvage: Salvage },
     /// It may be healthy but cannot be opened now.
     Unavailable(StorageError),
 }
@@ -83,8 +86,8 @@ impl Catalog {
         };
         for tree in Tree::ALL {
             if let Err(error) = catalog.raw(tree) {
-                let (cause, sessions) = (error.to_string(), catalog.salvage_sessions());
-                return Err(OpenError::Damaged { cause, sessions });
+                let (cause, salvage) = (error.to_string(), catalog.salvage());
+                return Err(OpenError::Damaged { cause, salvage });
             }
         }
         Ok(catalog)
@@ -185,21 +188,23 @@ impl Catalog {
         problems
     }
 
-    /// The sessions that can be read before the first failure.
-    fn salvage_sessions(&self) -> Pairs<Vec<u8>> {
-        let mut sessions = Vec::new();
-        let walked = self.fenced(|db| {
-            for pair in &db.open_tree(Tree::Sessions.name())? {
-                let (key, stored) = pair?;
-                let value = value::unwrap::<Vec<u8>>(Tree::Sessions.name(), &key, &stored);
-                sessions.extend(value.map(|value| (key.to_vec(), value)));
+    /// What only the catalog knows, as far as it can be read before the first failure of each tree.
+    fn salvage(&self) -> Salvage {
+        let mut salvaged = Vec::new();
+        for tree in [Tree::Sessions, Tree::Jobs] {
+            let walked = self.fenced(|db| {
+                for pair in &db.open_tree(tree.name())? {
+                    let (key, stored) = pair?;
+                    let value = value::unwrap::<Vec<u8>>(tree.name(), &key, &stored);
+                    salvaged.extend(value.map(|value| (tree, key.to_vec(), value)));
+                }
+                Ok(())
+            });
+            if let Err(error) = walked {
+                tracing::warn!(%error, tree = tree.name(), "not every record could be read");
             }
-            Ok(())
-        });
-        if let Err(error) = walked {
-            tracing::warn!(%error, kept = sessions.len(), "not every session could be read");
         }
-        sessions
+        salvaged
     }
 
     fn raw(&self, tree: Tree) -> Result<Pairs<Vec<u8>>, StorageError> {
@@ -242,7 +247,7 @@ fn open_sled(path: &Path) -> Result<sled::Db, OpenError> {
         .flush_every_ms(None);
     let damaged = |cause: String| OpenError::Damaged {
         cause,
-        sessions: Vec::new(),
+        salvage: Vec::new(),
     };
     let mut tries = 0;
     loop {

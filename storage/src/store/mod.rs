@@ -1,13 +1,13 @@
 //! The store: one directory, opened by one process, with its collections, aliases and sessions.
 //!
-//! `open` recovers it, `aliases` and `sessions` are the small records, `root` is what collections share.
+//! `open` recovers it, `aliases` and `records` (sessions, jobs) are the small ones, `root` is what collections share.
 
 pub(crate) mod aliases;
 mod names;
 mod note;
 pub(crate) mod open;
+mod records;
 pub(crate) mod root;
-mod sessions;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};

@@ -173,10 +173,10 @@ fn open_catalog(
     notes: &mut Vec<OpenNote>,
 ) -> Result<Catalog, StorageError> {
     let path = dir.join(CATALOG_DIR);
-    let (cause, sessions) = match Catalog::open(&path) {
+    let (cause, salvage) = match Catalog::open(&path) {
         Ok(catalog) => return Ok(catalog),
         Err(OpenError::Unavailable(error)) => return Err(error),
-        Err(OpenError::Damaged { cause, sessions }) => (cause, sessions),
+        Err(OpenError::Damaged { cause, salvage }) => (cause, salvage),
     };
     let taken = |path: &PathBuf| path.symlink_metadata().is_ok();
     let aside = |n: u32| dir.join(format!("catalog.damaged-{}-{n}", unix_seconds()));
@@ -195,8 +195,8 @@ fn open_catalog(
         OpenError::Unavailable(error) => error,
         OpenError::Damaged { cause: message, .. } => StorageError::Catalog { path, message },
     })?;
-    for (id, value) in &sessions {
-        catalog.put(Tree::Sessions, id, value)?;
+    for (tree, id, value) in &salvage {
+        catalog.put(*tree, id, value)?;
     }
     Ok(catalog)
 }
