@@ -1,0 +1,90 @@
+//! The seam between storage and the disk: everything that is written or mapped goes through [`Backend`].
+//!
+//! [`Disk`] is the real one. [`FaultyDisk`] fails on command, for tests; a simulated disk that forgets what was not
+//! synced can stand here as well. Only the lock file and the catalog (`sled` does its own I/O) go past it.
+
+mod disk;
+mod faulty;
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+
+pub use disk::Disk;
+pub use faulty::{Fault, FaultyDisk};
+
+use crate::error::StorageError;
+use crate::mmap::Mapping;
+
+/// An entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name; entries that are not UTF-8 are not ours and not listed.
+    pub name: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// The operations of a file system that storage relies on, with their durability.
+pub trait Backend: Send + Sync + Debug {
+    /// An empty file for appending; a file of that name is emptied. Durable only after both syncs.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn BackendFile>>;
+    /// An existing file for appending at its end.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn BackendFile>>;
+    /// The file's bytes as they are now.
+    fn map(&self, path: &Path) -> io::Result<Mapping>;
+    /// Entries of a directory, sorted by name.
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
+    /// A new directory; no error when it exists.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Gives a file or directory another name at once, replacing a file of that name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and all that is in it.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// A file being appended to.
+pub trait BackendFile: Send + Debug {
+    /// Appends all of `bytes`; after an error any part of them may be there.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes the file's content and length durable.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Cuts the file to `bytes`.
+    fn truncate(&mut self, bytes: u64) -> io::Result<()>;
+}
+
+/// Suffix of files that are not complete yet; found at open, they are removed.
+pub(crate) const TEMPORARY: &str = ".tmp";
+
+/// Writes a whole file under a temporary name, syncs it and gives it its name. The caller then syncs the directory.
+pub(crate) fn write_whole(
+    backend: &dyn Backend,
+    dir: &Path,
+    name: &str,
+    content: &[u8],
+) -> Result<(), StorageError> {
+    let temporary = dir.join(format!("{name}{TEMPORARY}"));
+    let target = dir.join(name);
+    let written = (|| {
+        let mut file = backend
+            .create(&temporary)
+            .map_err(|e| StorageError::io(&temporary, "create", e))?;
+        file.append(content)
+            .map_err(|e| StorageError::io(&temporary, "write", e))?;
+        file.sync()
+            .map_err(|e| StorageError::io(&temporary, "sync", e))?;
+        drop(file);
+        backend
+            .rename(&temporary, &target)
+            .map_err(|e| StorageError::io(&target, "rename to", e))
+    })();
+    if written.is_err() {
+        // Best effort: what stays behind is removed at the next open.
+        let _ = backend.remove_file(&temporary);
+    }
+    written
+}

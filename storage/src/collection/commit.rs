@@ -1,0 +1,247 @@
+//! Group commit: concurrent batches share one append and one fsync.
+//!
+//! A writer queues its batch. If nobody leads, it leads: it commits all that is queued, answers, and makes the owner of
+//! the first batch that came meanwhile the next leader. The others sleep until they are answered or made to lead.
+//! Batches become visible after the fsync and before the answer.
+
+use std::collections::HashSet;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::batch::{Batch, Receipt};
+use crate::error::StorageError;
+use crate::journal::append::AppendError;
+use crate::journal::record;
+
+use super::rows::Plan;
+use super::{Inner, State};
+
+/// Bytes of one append, unless a single batch is larger.
+const GROUP_BYTES_MAX: usize = 64 << 20;
+/// How many times the seal budget memory may hold before writers wait for a seal.
+const BUDGETS_MAX: u64 = 4;
+
+type Answer = Result<Receipt, StorageError>;
+
+/// What a sleeping writer is woken for.
+enum Turn {
+    Lead,
+    Done(Answer),
+}
+
+/// Where a writer waits for its turn.
+#[derive(Default)]
+struct Slot {
+    turn: Mutex<Option<Turn>>,
+    woken: Condvar,
+}
+
+impl Slot {
+    fn give(&self, turn: Turn) {
+        *self.turn.lock() = Some(turn);
+        self.woken.notify_one();
+    }
+
+    fn wait(&self) -> Turn {
+        let mut turn = self.turn.lock();
+        loop {
+            match turn.take() {
+                Some(turn) => return turn,
+                None => self.woken.wait(&mut turn),
+            }
+        }
+    }
+
+    fn answer(&self, answer: Answer) {
+        self.give(Turn::Done(answer));
+    }
+}
+
+/// A batch that waits to be committed.
+struct Pending {
+    batch: Batch,
+    payload: Vec<u8>,
+    slot: Arc<Slot>,
+}
+
+/// Batches in order of arrival.
+#[derive(Default)]
+pub(super) struct Queue {
+    pending: VecDeque<Pending>,
+    is_led: bool,
+}
+
+impl Queue {
+    fn take_group(&mut self) -> Vec<Pending> {
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = self.pending.front() {
+            bytes += next.payload.len();
+            if bytes > GROUP_BYTES_MAX && !group.is_empty() {
+                break;
+            }
+            group.extend(self.pending.pop_front());
+        }
+        group
+    }
+}
+
+impl Inner {
+    /// Waits for a seal when memory holds several times its budget: heap stays bounded when writers are faster.
+    pub(super) fn make_room(&self) -> Result<(), StorageError> {
+        if self.over_budget(BUDGETS_MAX) {
+            self.seal()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Commits a checked batch, together with whatever else is queued.
+    pub(super) fn commit_one(&self, batch: Batch) -> Answer {
+        let payload = record::encode_batch(&batch)?;
+        let slot = Arc::new(Slot::default());
+        let pending = Pending {
+            batch,
+            payload,
+            slot: slot.clone(),
+        };
+        let leads = {
+            let mut queue = self.queue.lock();
+            queue.pending.push_back(pending);
+            !std::mem::replace(&mut queue.is_led, true)
+        };
+        if !leads && let Turn::Done(answer) = slot.wait() {
+            return answer;
+        }
+        self.lead();
+        match slot.wait() {
+            Turn::Done(answer) => answer,
+            Turn::Lead => unreachable!("a leader's batch is the first of its group"),
+        }
+    }
+
+    fn lead(&self) {
+        let mut lead = Lead {
+            inner: self,
+            group: Vec::new(),
+        };
+        let mut state = self.state.lock();
+        let group = self.queue.lock().take_group();
+        lead.group = group.iter().map(|pending| pending.slot.clone()).collect();
+        self.commit(&mut state, group);
+    }
+
+    fn commit(&self, state: &mut State, group: Vec<Pending>) {
+        let (planned, repeats, bytes) = prepare(state, group);
+        if let Err(error) = self.append(state, &bytes) {
+            for pending in planned.iter().map(|(pending, _)| pending).chain(&repeats) {
+                pending.slot.answer(Err(error.clone()));
+            }
+            return;
+        }
+        let mut answers = Vec::with_capacity(planned.len());
+        for (pending, plan) in planned {
+            state.sequence += 1;
+            let request_id = pending.batch.request_id.clone();
+            let receipt = state.rows.apply(state.sequence, pending.batch, &plan);
+            if let Some(request_id) = request_id {
+                state.receipts.remember(request_id, receipt);
+            }
+            answers.push((pending.slot, receipt));
+        }
+        for pending in repeats {
+            let receipt = pending
+                .batch
+                .request_id
+                .as_deref()
+                .and_then(|id| state.receipts.get(id));
+            answers.push((
+                pending.slot,
+                receipt.expect("its first batch is in this group"),
+            ));
+        }
+        if !bytes.is_empty() {
+            self.show(state);
+        }
+        for (slot, receipt) in answers {
+            slot.answer(Ok(receipt));
+        }
+    }
+
+    fn append(&self, state: &mut State, bytes: &[u8]) -> Result<(), StorageError> {
+        if let Some(halted) = &state.halted {
+            return Err(halted.clone());
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match state.journal.append(bytes) {
+            Ok(()) => Ok(()),
+            Err(AppendError::Undone(error)) => Err(error),
+            Err(AppendError::Poisoned(error)) => Err(self.halt(state, &error)),
+        }
+    }
+}
+
+/// The leader's duty at the end, also when it panics: everyone of its group is answered, and someone leads next.
+struct Lead<'a> {
+    inner: &'a Inner,
+    group: Vec<Arc<Slot>>,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let path = self.inner.dir.clone();
+            let cause = StorageError::Poisoned {
+                path,
+                cause: "a commit panicked".to_owned(),
+            };
+            let halted = self.inner.halt(&mut self.inner.state.lock(), &cause);
+            for slot in &self.group {
+                if slot.turn.lock().is_none() {
+                    slot.answer(Err(halted.clone()));
+                }
+            }
+        }
+        let mut queue = self.inner.queue.lock();
+        match queue.pending.front() {
+            Some(next) => next.slot.give(Turn::Lead),
+            None => queue.is_led = false,
+        }
+    }
+}
+
+/// Splits a group into batches to apply, repeats of those or of earlier ones, and the bytes to append. Batches that
+/// cannot be planned are answered at once.
+fn prepare(state: &State, group: Vec<Pending>) -> (Vec<(Pending, Plan)>, Vec<Pending>, Vec<u8>) {
+    let (mut planned, mut repeats, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut ids = HashSet::new();
+    let seed = state.journal.identity.seed();
+    for pending in group {
+        if let Some(id) = &pending.batch.request_id
+            && (ids.contains(id) || state.receipts.get(id).is_some())
+        {
+            repeats.push(pending);
+            continue;
+        }
+        match state.rows.plan(&pending.batch) {
+            Ok(plan) => {
+                ids.extend(pending.batch.request_id.clone());
+                let sequence = state.sequence + 1 + planned.len() as u64;
+                record::push(
+                    &mut bytes,
+                    seed,
+                    sequence,
+                    state.journal.durable,
+                    &pending.payload,
+                );
+                planned.push((pending, plan));
+            }
+            Err(error) => pending.slot.answer(Err(error)),
+        }
+    }
+    (planned, repeats, bytes)
+}

@@ -1,0 +1,79 @@
+//! A new collection's directory: complete under a temporary name, then renamed. The rename is the creation.
+
+use std::path::{Path, PathBuf};
+
+use crate::backend::Backend;
+use crate::batch::CollectionSpec;
+use crate::error::StorageError;
+use crate::journal::Identity;
+use crate::journal::append::{AppendError, Journal};
+use crate::manifest::Manifest;
+
+/// Suffix of a directory that is being made; found at open, it is removed.
+pub(crate) const BEING_MADE: &str = ".new";
+/// Suffix of a directory that was dropped; found at open, it is removed.
+pub(crate) const DROPPED: &str = ".dropped";
+
+/// Where the collection `id` lives.
+pub(crate) fn dir_of(collections: &Path, id: u64) -> PathBuf {
+    collections.join(format!("{id:016x}"))
+}
+
+/// Makes the directory of an empty collection; durable on return.
+pub(crate) fn create(
+    backend: &dyn Backend,
+    collections: &Path,
+    id: u64,
+    name: &str,
+    spec: &CollectionSpec,
+) -> Result<(), StorageError> {
+    let target = dir_of(collections, id);
+    let making = collections.join(format!("{id:016x}{BEING_MADE}"));
+    let made = fill(backend, &making, id, name, spec).and_then(|()| {
+        backend
+            .rename(&making, &target)
+            .map_err(|e| StorageError::io(&target, "rename to", e))
+    });
+    if let Err(error) = made {
+        let _ = backend.remove_dir(&making);
+        return Err(error);
+    }
+    backend.sync_dir(collections).map_err(|e| {
+        // Not acknowledged: it must not come back beside a second one of the same name.
+        let _ = backend.remove_dir(&target);
+        StorageError::io(collections, "sync", e)
+    })
+}
+
+fn fill(
+    backend: &dyn Backend,
+    dir: &Path,
+    id: u64,
+    name: &str,
+    spec: &CollectionSpec,
+) -> Result<(), StorageError> {
+    backend
+        .create_dir(dir)
+        .map_err(|e| StorageError::io(dir, "create", e))?;
+    let identity = Identity {
+        collection: id,
+        first_sequence: 1,
+    };
+    Journal::create(backend, dir, identity).map_err(|error| match error {
+        AppendError::Undone(error) | AppendError::Poisoned(error) => error,
+    })?;
+    let manifest = Manifest {
+        collection: id,
+        generation: 1,
+        name: name.to_owned(),
+        spec: spec.clone(),
+        sequence: 0,
+        next_segment: 1,
+        segments: Vec::new(),
+        receipts: Vec::new(),
+    };
+    manifest.write(backend, dir)?;
+    backend
+        .sync_dir(dir)
+        .map_err(|e| StorageError::io(dir, "sync", e))
+}

@@ -1,0 +1,253 @@
+//! A collection: the handle that writes, reads and seals.
+//!
+//! [`commit`] makes batches durable, [`rows`] is what they change, [`open`] recovers all of it after a crash,
+//! [`seal`] turns memory into files and [`merge`] keeps those few. Two locks, always taken in this order: the
+//! publisher's (one seal at a time), then the writer's (held for an append, never while a segment is written). Readers
+//! take neither.
+
+mod commit;
+pub(crate) mod create;
+mod keep;
+mod merge;
+pub(crate) mod open;
+mod rows;
+mod seal;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
+
+use crate::batch::{self, Batch, CollectionSpec, Receipt};
+use crate::error::StorageError;
+use crate::journal::append::Journal;
+use crate::receipts::{Receipts, StoredReceipt};
+use crate::segment::SegmentView;
+use crate::snapshot::Snapshot;
+use crate::store::root::Root;
+
+use rows::Rows;
+
+/// Makes the graph of a segment that is being sealed.
+pub trait SegmentBuilder: Send + Sync {
+    /// Graph bytes over `vectors`, `[rows, dim]`, row `n` of the segment being row `n` here; none for no graph. A panic
+    /// counts as none: the segment is then scanned exactly.
+    fn build(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>>;
+}
+
+/// A collection of an open database. Cheap to clone; keeps the database open.
+#[derive(Clone)]
+pub struct Collection {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// Numbers about a collection.
+#[derive(Debug, Clone, Default)]
+pub struct CollectionStats {
+    /// Live items.
+    pub live: u64,
+    /// Rows that were deleted or replaced and still take space.
+    pub dead: u64,
+    /// Segments in files.
+    pub sealed_segments: u32,
+    /// Segments in memory.
+    pub memory_segments: u32,
+    /// Rows in memory.
+    pub memory_rows: u64,
+    /// Heap that those take, in bytes.
+    pub memory_bytes: u64,
+    /// Size of the sealed segments' files in bytes.
+    pub sealed_bytes: u64,
+    /// Size of the journal that takes new batches, in bytes.
+    pub journal_bytes: u64,
+    /// Sequence of the last batch.
+    pub sequence: u64,
+    /// Generation of the manifest.
+    pub generation: u64,
+    /// Why the last seal or merge failed; none when it succeeded. Nothing is lost by it: it is tried again.
+    pub last_seal_error: Option<StorageError>,
+}
+
+/// What the handles of one collection share.
+pub(crate) struct Inner {
+    pub(crate) root: Arc<Root>,
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) spec: CollectionSpec,
+    pub(crate) dir: PathBuf,
+    queue: Mutex<commit::Queue>,
+    pub(crate) publishing: Mutex<Published>,
+    pub(crate) state: Mutex<State>,
+    snapshot: ArcSwap<Snapshot>,
+    builder: ArcSwapOption<Arc<dyn SegmentBuilder>>,
+    pub(crate) seal_requested: AtomicBool,
+    /// Of the newest manifest, for `stats`.
+    generation: AtomicU64,
+    sizes: Sizes,
+    last_seal_error: Mutex<Option<StorageError>>,
+}
+
+/// What the writer changes.
+pub(crate) struct State {
+    pub(crate) journal: Journal,
+    rows: Rows,
+    receipts: Receipts,
+    pub(crate) sequence: u64,
+    /// Why no more batches are taken.
+    pub(crate) halted: Option<StorageError>,
+}
+
+/// What the newest manifest says, at its sequence.
+pub(crate) struct Published {
+    pub(crate) generation: u64,
+    pub(crate) sequence: u64,
+    pub(crate) segments: Vec<SegmentView>,
+    receipts: Vec<StoredReceipt>,
+    next_segment: u64,
+    /// Journals on disk, by first sequence, ascending; the last takes new batches.
+    pub(crate) journals: Vec<u64>,
+    /// Segments that a merge could not read.
+    unmergeable: HashSet<u64>,
+}
+
+/// Sizes that decide when to seal, readable without a lock.
+#[derive(Debug, Default)]
+struct Sizes {
+    memory_rows: AtomicU64,
+    memory_bytes: AtomicU64,
+    journal_bytes: AtomicU64,
+}
+
+impl Collection {
+    /// The name it was created under.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Its id: it stays when names and aliases change.
+    pub fn id(&self) -> u64 {
+        self.inner.id
+    }
+
+    /// What it holds.
+    pub fn spec(&self) -> &CollectionSpec {
+        &self.inner.spec
+    }
+
+    /// Writes a batch. On return it is durable and visible to every later [`Collection::snapshot`]. Concurrent calls
+    /// share an fsync.
+    ///
+    /// # Errors
+    /// The batch's own fault (nothing is written), [`StorageError::DiskFull`] or [`StorageError::Io`] (nothing of it
+    /// is kept), [`StorageError::Poisoned`] (whether it is kept shows at the next open).
+    pub fn write(&self, batch: Batch) -> Result<Receipt, StorageError> {
+        batch::check(&batch, &self.inner.spec)?;
+        self.inner.make_room()?;
+        let receipt = self.inner.commit_one(batch)?;
+        if self.inner.wants_seal() {
+            self.inner.request_seal();
+        }
+        Ok(receipt)
+    }
+
+    /// The collection as it is now. Never waits for a writer.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::clone(&self.inner.snapshot.load())
+    }
+
+    /// Writes everything that is in memory into a sealed segment, and merges segments where there are many. Batches
+    /// go on meanwhile. Without anything new it only merges.
+    ///
+    /// # Errors
+    /// An I/O error: nothing is lost, the journal still holds every batch.
+    pub fn seal(&self) -> Result<(), StorageError> {
+        self.inner.seal()
+    }
+
+    /// Sets who makes the graphs of segments sealed from now on.
+    pub fn set_segment_builder(&self, builder: Arc<dyn SegmentBuilder>) {
+        self.inner.builder.store(Some(Arc::new(builder)));
+    }
+
+    /// Numbers about the collection.
+    pub fn stats(&self) -> CollectionStats {
+        let snapshot = self.snapshot();
+        let mut stats = CollectionStats {
+            live: snapshot.len() as u64,
+            sequence: snapshot.sequence(),
+            memory_rows: self.inner.sizes.memory_rows.load(Ordering::Relaxed),
+            memory_bytes: self.inner.sizes.memory_bytes.load(Ordering::Relaxed),
+            journal_bytes: self.inner.sizes.journal_bytes.load(Ordering::Relaxed),
+            generation: self.inner.generation.load(Ordering::Relaxed),
+            last_seal_error: self.inner.last_seal_error.lock().clone(),
+            ..CollectionStats::default()
+        };
+        for segment in snapshot.segments() {
+            stats.dead += u64::from(segment.rows() - segment.live_rows());
+            match segment.sealed_body() {
+                Some(sealed) => {
+                    stats.sealed_segments += 1;
+                    stats.sealed_bytes += sealed.file_bytes();
+                }
+                None => stats.memory_segments += 1,
+            }
+        }
+        stats
+    }
+}
+
+impl fmt::Debug for Collection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collection")
+            .field("name", &self.inner.name)
+            .field("id", &self.inner.id)
+            .finish()
+    }
+}
+
+impl Inner {
+    /// Shows the writer's rows to readers.
+    fn show(&self, state: &State) {
+        self.sizes
+            .memory_rows
+            .store(state.rows.memory_rows() as u64, Ordering::Relaxed);
+        self.sizes
+            .memory_bytes
+            .store(state.rows.memory_bytes() as u64, Ordering::Relaxed);
+        self.sizes
+            .journal_bytes
+            .store(state.journal.durable, Ordering::Relaxed);
+        self.snapshot
+            .store(Arc::new(Snapshot::new(state.sequence, state.rows.views())));
+    }
+
+    /// Takes no more batches, for `error`'s reason; the first reason stays.
+    pub(crate) fn halt(&self, state: &mut State, error: &StorageError) -> StorageError {
+        let poisoned = StorageError::Poisoned {
+            path: self.dir.clone(),
+            cause: error.to_string(),
+        };
+        tracing::error!(collection = %self.name, %error, "the collection takes no more writes");
+        state.halted.get_or_insert(poisoned).clone()
+    }
+
+    fn wants_seal(&self) -> bool {
+        self.over_budget(1)
+    }
+
+    /// Whether memory or journal hold `times` of what a segment is sealed at.
+    fn over_budget(&self, times: u64) -> bool {
+        let options = &self.root.options;
+        let (rows, bytes) = (
+            options.seal_rows as u64 * times,
+            options.seal_bytes as u64 * times,
+        );
+        self.sizes.memory_rows.load(Ordering::Relaxed) >= rows
+            || self.sizes.memory_bytes.load(Ordering::Relaxed) >= bytes
+            || self.sizes.journal_bytes.load(Ordering::Relaxed) >= bytes.saturating_mul(2)
+    }
+}

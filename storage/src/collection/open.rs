@@ -1,0 +1,260 @@
+//! Opening a collection: the newest manifest, its segments, then every batch that the journals hold beyond it.
+//!
+//! Nothing is removed or cut before all of it was read and found good; a damaged collection is left as it lies.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
+
+use crate::backend::{Backend, Entry};
+use crate::batch::{Batch, check};
+use crate::error::StorageError;
+use crate::journal::append::Journal;
+use crate::journal::scan::{self, ScanEnd};
+use crate::journal::{self, Identity};
+use crate::manifest::{self, Manifest, SegmentEntry};
+use crate::receipts::Receipts;
+use crate::segment::SegmentView;
+use crate::segment::dead::DeadRows;
+use crate::segment::sealed::Sealed;
+use crate::snapshot::Snapshot;
+use crate::store::OpenNote;
+use crate::store::root::Root;
+
+use super::create::dir_of;
+use super::keep::Keep;
+use super::rows::Rows;
+
+use super::{Inner, Published, State};
+
+/// Opens the collection `id`. `expected`: the generation that the catalog knows of.
+pub(crate) fn open(
+    root: &Arc<Root>,
+    id: u64,
+    expected: Option<u64>,
+    notes: &mut Vec<OpenNote>,
+) -> Result<Inner, StorageError> {
+    let dir = dir_of(&root.collections_dir(), id);
+    let backend = &*root.backend;
+    let entries = backend
+        .list(&dir)
+        .map_err(|e| StorageError::io(&dir, "list", e))?;
+    let manifest = newest_manifest(backend, &dir, id, &entries, expected)?;
+    let segments = open_segments(backend, &dir, &manifest)?;
+    let mut replay = Replay {
+        rows: Rows::new(&manifest.spec, segments.clone()),
+        receipts: Receipts::from_stored(manifest.receipts.clone()),
+        sequence: manifest.sequence,
+    };
+    let journals = journals_after(&entries, manifest.sequence);
+    let (journal, cut) = replay_journals(backend, &dir, &manifest, &journals, &mut replay)?;
+    notes.extend(cut);
+
+    let keep = Keep {
+        generation: manifest.generation,
+        first_journal: manifest.sequence + 1,
+        segments: segments.iter().map(SegmentView::id).collect(),
+    };
+    keep.remove_others(backend, &dir);
+    let state = State {
+        journal,
+        rows: replay.rows,
+        receipts: replay.receipts,
+        sequence: replay.sequence,
+        halted: None,
+    };
+    let generation = manifest.generation.into();
+    let published = Published {
+        generation: manifest.generation,
+        sequence: manifest.sequence,
+        segments,
+        receipts: manifest.receipts,
+        next_segment: manifest.next_segment,
+        journals,
+        unmergeable: Default::default(),
+    };
+    let inner = Inner {
+        root: root.clone(),
+        id,
+        name: manifest.name,
+        spec: manifest.spec,
+        dir,
+        queue: Mutex::default(),
+        publishing: Mutex::new(published),
+        snapshot: ArcSwap::from_pointee(Snapshot::new(0, Vec::new())),
+        builder: ArcSwapOption::empty(),
+        seal_requested: Default::default(),
+        generation,
+        sizes: Default::default(),
+        last_seal_error: Mutex::default(),
+        state: Mutex::new(state),
+    };
+    inner.show(&inner.state.lock());
+    Ok(inner)
+}
+
+fn newest_manifest(
+    backend: &dyn Backend,
+    dir: &Path,
+    id: u64,
+    entries: &[Entry],
+    expected: Option<u64>,
+) -> Result<Manifest, StorageError> {
+    let newest = entries
+        .iter()
+        .filter_map(|entry| manifest::generation_of(&entry.name))
+        .max()
+        .unwrap_or(0);
+    let expected = expected.unwrap_or(1);
+    if newest < expected {
+        let what = format!("the manifest is missing; the newest that is there is {newest}");
+        return Err(StorageError::damaged(
+            &dir.join(manifest::file_name(expected)),
+            0,
+            what,
+        ));
+    }
+    let manifest = Manifest::read(backend, dir, newest)?;
+    if manifest.collection != id {
+        let what = format!(
+            "manifest of collection {:016x} in the directory of {id:016x}",
+            manifest.collection
+        );
+        return Err(StorageError::damaged(
+            &dir.join(manifest::file_name(newest)),
+            0,
+            what,
+        ));
+    }
+    Ok(manifest)
+}
+
+fn open_segments(
+    backend: &dyn Backend,
+    dir: &Path,
+    manifest: &Manifest,
+) -> Result<Vec<SegmentView>, StorageError> {
+    manifest
+        .segments
+        .iter()
+        .map(|entry| open_segment(backend, dir, manifest, entry))
+        .collect()
+}
+
+/// Maps a segment and checks that it is the one that the manifest names.
+pub(crate) fn open_segment(
+    backend: &dyn Backend,
+    dir: &Path,
+    manifest: &Manifest,
+    entry: &SegmentEntry,
+) -> Result<SegmentView, StorageError> {
+    let sealed = Sealed::open(backend, dir, entry.id)?;
+    let (header, spec) = (&sealed.header, &manifest.spec);
+    let same = sealed.file_bytes() == entry.file_bytes
+        && sealed.footer_crc == entry.footer_crc
+        && header.rows == entry.rows
+        && header.collection == manifest.collection
+        && (header.dim, header.feature_dim) == (spec.dim, spec.feature_dim);
+    if !same {
+        return Err(StorageError::damaged(
+            &sealed.path,
+            0,
+            "segment: not the one that the manifest names",
+        ));
+    }
+    let dead = DeadRows::from_stored(&entry.dead, entry.rows).ok_or_else(|| {
+        let path = dir.join(manifest::file_name(manifest.generation));
+        StorageError::damaged(
+            &path,
+            0,
+            format!("manifest: dead rows do not fit segment {}", entry.id),
+        )
+    })?;
+    Ok(SegmentView::sealed(Arc::new(sealed), dead))
+}
+
+/// First sequences of the journals that hold batches after `sequence`, ascending.
+fn journals_after(entries: &[Entry], sequence: u64) -> Vec<u64> {
+    let mut journals: Vec<u64> = entries
+        .iter()
+        .filter_map(|entry| journal::first_sequence_of(&entry.name))
+        .filter(|&first| first > sequence)
+        .collect();
+    journals.sort_unstable();
+    journals
+}
+
+/// What journals are replayed into.
+struct Replay {
+    rows: Rows,
+    receipts: Receipts,
+    sequence: u64,
+}
+
+impl Replay {
+    fn apply(&mut self, sequence: u64, batch: Batch) -> Result<(), StorageError> {
+        let plan = self.rows.plan(&batch)?;
+        let request_id = batch.request_id.clone();
+        let receipt = self.rows.apply(sequence, batch, &plan);
+        if let Some(request_id) = request_id {
+            self.receipts.remember(request_id, receipt);
+        }
+        self.sequence = sequence;
+        Ok(())
+    }
+}
+
+fn replay_journals(
+    backend: &dyn Backend,
+    dir: &Path,
+    manifest: &Manifest,
+    journals: &[u64],
+    replay: &mut Replay,
+) -> Result<(Journal, Option<OpenNote>), StorageError> {
+    let mut last: Option<(Identity, ScanEnd)> = None;
+    let mut next_sequence = manifest.sequence + 1;
+    let identity = |first_sequence| Identity {
+        collection: manifest.collection,
+        first_sequence,
+    };
+    for (place, &first) in journals.iter().enumerate() {
+        if first != next_sequence {
+            break;
+        }
+        let path = dir.join(identity(first).file_name());
+        let mapping = backend
+            .map(&path)
+            .map_err(|e| StorageError::io(&path, "map", e))?;
+        let is_last = place + 1 == journals.len();
+        let end = scan::scan(
+            &path,
+            mapping.bytes(),
+            identity(first),
+            is_last,
+            &mut |sequence, batch| {
+                check(&batch, &manifest.spec).map_err(|error| {
+                    StorageError::damaged(&path, 0, format!("journal record {sequence}: {error}"))
+                })?;
+                replay.apply(sequence, batch)
+            },
+        )?;
+        next_sequence = end.next_sequence;
+        last = Some((identity(first), end));
+    }
+    let complete = last.filter(|(identity, _)| Some(&identity.first_sequence) == journals.last());
+    let Some((identity, end)) = complete else {
+        let path = dir.join(identity(next_sequence).file_name());
+        let what = format!("the journal that begins with batch {next_sequence} is missing");
+        return Err(StorageError::damaged(&path, 0, what));
+    };
+    let torn = end.torn_bytes > 0;
+    let journal = Journal::reopen(backend, dir, identity, end.good_bytes, torn)?;
+    let cut = torn.then(|| OpenNote::JournalTailCut {
+        path: journal.path.clone(),
+        offset: end.good_bytes,
+        bytes: end.torn_bytes,
+    });
+    Ok((journal, cut))
+}

@@ -1,0 +1,180 @@
+//! The writer's view of a collection's rows, and what a batch does to them.
+//!
+//! A batch is planned before it is written: looking a key up in a sealed segment can meet damage, and then the batch
+//! must be refused, not half applied. Applying a planned batch cannot fail.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::batch::{Batch, CollectionSpec, Op, Receipt};
+use crate::error::StorageError;
+use crate::segment::SegmentView;
+use crate::segment::memory::{Chunk, Row};
+
+/// Set in the ids of memory segments, so that they never equal a sealed one's.
+const MEMORY_ID_BIT: u64 = 1 << 63;
+
+/// All rows of a collection, the writer's alone.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    dim: u32,
+    pub(crate) sealed: Vec<SegmentView>,
+    /// Chunks that a seal is writing out, or tried to.
+    pub(crate) frozen: Vec<SegmentView>,
+    /// Chunks that still merge.
+    pub(crate) fresh: Vec<SegmentView>,
+    next_chunk: u64,
+}
+
+/// Where the keys of a batch's operations are in sealed segments, in order.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    in_sealed: Vec<Option<(usize, u32)>>,
+}
+
+impl Rows {
+    pub(crate) fn new(spec: &CollectionSpec, sealed: Vec<SegmentView>) -> Rows {
+        Rows {
+            dim: spec.dim,
+            sealed,
+            frozen: Vec::new(),
+            fresh: Vec::new(),
+            next_chunk: 0,
+        }
+    }
+
+    /// Every segment, oldest rows first.
+    pub(crate) fn views(&self) -> Vec<SegmentView> {
+        self.sealed
+            .iter()
+            .chain(&self.frozen)
+            .chain(&self.fresh)
+            .cloned()
+            .collect()
+    }
+
+    fn chunks(&self) -> impl Iterator<Item = &Arc<Chunk>> {
+        self.frozen
+            .iter()
+            .chain(&self.fresh)
+            .filter_map(SegmentView::chunk)
+    }
+
+    /// Rows in memory, dead ones counted.
+    pub(crate) fn memory_rows(&self) -> usize {
+        self.chunks().map(|chunk| chunk.rows() as usize).sum()
+    }
+
+    /// Bytes of heap that those rows take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.chunks().map(|chunk| chunk.heap_bytes()).sum()
+    }
+
+    /// Looks up the keys of `batch` where that can fail.
+    pub(crate) fn plan(&self, batch: &Batch) -> Result<Plan, StorageError> {
+        let locate = |op: &Op| {
+            for (index, segment) in self.sealed.iter().enumerate().rev() {
+                if let Some(row) = segment.find(op.key())? {
+                    return Ok(Some((index, row)));
+                }
+            }
+            Ok(None)
+        };
+        Ok(Plan {
+            in_sealed: batch
+                .ops
+                .iter()
+                .map(locate)
+                .collect::<Result<_, StorageError>>()?,
+        })
+    }
+
+    /// Applies a batch in the order of its operations.
+    pub(crate) fn apply(&mut self, sequence: u64, batch: Batch, plan: &Plan) -> Receipt {
+        let mut receipt = Receipt {
+            sequence,
+            ..Receipt::default()
+        };
+        // The last record of each key that is still put when the batch ends, by place in `puts`.
+        let mut place_of: HashMap<String, usize> = HashMap::new();
+        let mut puts: Vec<Option<(Arc<Row>, Vec<f32>)>> = Vec::new();
+        for (op, &in_sealed) in batch.ops.into_iter().zip(&plan.in_sealed) {
+            let earlier = place_of.remove(op.key());
+            if let Some(place) = earlier {
+                puts[place] = None;
+            }
+            let was_live = earlier.is_some() || self.kill(op.key(), in_sealed);
+            match op {
+                Op::Put(record) => {
+                    receipt.put += 1;
+                    receipt.replaced += u32::from(was_live);
+                    place_of.insert(record.key.clone(), puts.len());
+                    let row = Row {
+                        key: record.key.into_boxed_str(),
+                        features: record.features.map(Vec::into_boxed_slice),
+                        document: record.document,
+                    };
+                    puts.push(Some((Arc::new(row), record.vector)));
+                }
+                Op::Delete { .. } => receipt.deleted += u32::from(was_live),
+            }
+        }
+        let (rows, vectors): (Vec<_>, Vec<_>) = puts.into_iter().flatten().unzip();
+        if !rows.is_empty() {
+            self.push_chunk(Chunk::new(vectors.concat(), rows));
+        }
+        receipt
+    }
+
+    fn kill(&mut self, key: &str, in_sealed: Option<(usize, u32)>) -> bool {
+        for segment in self
+            .fresh
+            .iter_mut()
+            .rev()
+            .chain(self.frozen.iter_mut().rev())
+        {
+            if let Some(row) = segment.chunk().and_then(|chunk| chunk.find(key))
+                && segment.kill(row)
+            {
+                return true;
+            }
+        }
+        in_sealed.is_some_and(|(index, row)| self.sealed[index].kill(row))
+    }
+
+    fn push_chunk(&mut self, chunk: Chunk) {
+        self.push_fresh(chunk);
+        while let [.., before, last] = self.fresh.as_slice()
+            && u64::from(before.rows()) < 2 * u64::from(last.rows())
+        {
+            let merged = self.merge(before, last);
+            self.fresh.truncate(self.fresh.len() - 2);
+            if merged.rows() > 0 {
+                self.push_fresh(merged);
+            }
+        }
+    }
+
+    fn push_fresh(&mut self, chunk: Chunk) {
+        let id = MEMORY_ID_BIT | self.next_chunk;
+        self.next_chunk += 1;
+        self.fresh
+            .push(SegmentView::memory(id, self.dim, Arc::new(chunk)));
+    }
+
+    /// The live rows of both as one chunk.
+    fn merge(&self, before: &SegmentView, last: &SegmentView) -> Chunk {
+        let dim = self.dim as usize;
+        let count = before.live_rows() as usize + last.live_rows() as usize;
+        let (mut vectors, mut rows) = (Vec::with_capacity(count * dim), Vec::with_capacity(count));
+        for view in [before, last] {
+            let Some(chunk) = view.chunk() else { continue };
+            for row in view.live() {
+                let start = row as usize * dim;
+                vectors.extend_from_slice(&chunk.vectors()[start..start + dim]);
+                rows.extend(chunk.row(row).cloned());
+            }
+        }
+        Chunk::new(vectors, rows)
+    }
+}

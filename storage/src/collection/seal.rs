@@ -1,0 +1,268 @@
+//! Sealing: what is in memory becomes a segment file, and a new manifest makes it the truth.
+//!
+//! In order: a new journal takes over (so that the old one is complete), the segment is written, the manifest is
+//! published, the snapshot is switched, the catalog is told, the old files go. Each step leaves a directory that opens
+//! to the same batches: before the publish the old manifest and all journals say so, after it the new one does.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::catalog::{self, CollectionRecord, Tree};
+use crate::error::StorageError;
+use crate::journal::Identity;
+use crate::journal::append::{AppendError, Journal};
+use crate::manifest::{Manifest, SegmentEntry};
+use crate::receipts::StoredReceipt;
+use crate::segment::dead::DeadRows;
+use crate::segment::layout::{BLOCK_BYTES, Header};
+use crate::segment::sealed::Sealed;
+use crate::segment::{SegmentView, build};
+
+use super::keep::Keep;
+use super::rows::Rows;
+use super::{Inner, Published, State};
+
+/// The collection at the moment a seal began.
+struct Frozen {
+    sequence: u64,
+    sealed: Vec<SegmentView>,
+    memory: Vec<SegmentView>,
+    receipts: Vec<StoredReceipt>,
+}
+
+impl Inner {
+    pub(super) fn seal(&self) -> Result<(), StorageError> {
+        let mut published = self.publishing.lock();
+        let sealed = self
+            .seal_memory(&mut published)
+            .and_then(|()| self.merge_tiers(&mut published));
+        *self.last_seal_error.lock() = sealed.as_ref().err().cloned();
+        sealed
+    }
+
+    /// Has the background seal, or does it here when there is no such thread.
+    pub(super) fn request_seal(self: &Arc<Inner>) {
+        if !self.seal_requested.swap(true, Ordering::AcqRel)
+            && !self.root.request_seal(Arc::downgrade(self))
+        {
+            self.seal_in_turn();
+        }
+    }
+
+    /// A seal that nobody waits for: its failure is logged and kept for `stats`.
+    pub(crate) fn seal_in_turn(&self) {
+        self.seal_requested.store(false, Ordering::Release);
+        if let Err(error) = self.seal() {
+            tracing::warn!(collection = %self.name, %error, "could not seal, batches stay in the journal");
+        }
+    }
+
+    fn seal_memory(&self, published: &mut Published) -> Result<(), StorageError> {
+        let Some(frozen) = self.freeze(published)? else {
+            return Ok(());
+        };
+        let mut segments = frozen.sealed.clone();
+        let new = self.build_segment(published, &frozen.memory)?;
+        segments.extend(new.clone());
+        self.publish(published, frozen.sequence, segments, frozen.receipts)?;
+        self.replace(&frozen.memory, new)?;
+        self.tell_catalog(published)?;
+        self.remove_old(published);
+        Ok(())
+    }
+
+    /// Starts a new journal and sets the memory segments apart; none when no batch came since the last publish.
+    fn freeze(&self, published: &mut Published) -> Result<Option<Frozen>, StorageError> {
+        let mut state = self.state.lock();
+        if let Some(halted) = &state.halted {
+            return Err(halted.clone());
+        }
+        if state.sequence == published.sequence {
+            return Ok(None);
+        }
+        self.rotate(&mut state, published)?;
+        let fresh = std::mem::take(&mut state.rows.fresh);
+        state.rows.frozen.extend(fresh);
+        self.show(&state);
+        Ok(Some(Frozen {
+            sequence: state.sequence,
+            sealed: state.rows.sealed.clone(),
+            memory: state.rows.frozen.clone(),
+            receipts: state.receipts.stored(),
+        }))
+    }
+
+    fn rotate(&self, state: &mut State, published: &mut Published) -> Result<(), StorageError> {
+        let first_sequence = state.sequence + 1;
+        if state.journal.identity.first_sequence == first_sequence {
+            // A seal that failed after this step is being tried again, and nothing came in between.
+            return Ok(());
+        }
+        let identity = Identity {
+            collection: self.id,
+            first_sequence,
+        };
+        match Journal::create(&*self.root.backend, &self.dir, identity) {
+            Ok(journal) => state.journal = journal,
+            Err(AppendError::Undone(error)) => return Err(error),
+            Err(AppendError::Poisoned(error)) => return Err(self.halt(state, &error)),
+        }
+        published.journals.push(first_sequence);
+        Ok(())
+    }
+
+    /// Writes the live rows of `sources` into a new segment; none when there are none.
+    pub(super) fn build_segment(
+        &self,
+        published: &mut Published,
+        sources: &[SegmentView],
+    ) -> Result<Option<SegmentView>, StorageError> {
+        let rows = sources.iter().map(SegmentView::live_rows).sum();
+        if rows == 0 {
+            return Ok(None);
+        }
+        let segment = published.next_segment;
+        published.next_segment += 1;
+        let header = Header {
+            collection: self.id,
+            segment,
+            dim: self.spec.dim,
+            feature_dim: self.spec.feature_dim,
+            rows,
+            block_bytes: BLOCK_BYTES as u32,
+        };
+        let graph = |vectors: &[f32], dim: usize| self.build_graph(vectors, dim);
+        build::build(&*self.root.backend, &self.dir, header, sources, &graph)?;
+        let sealed = Sealed::open(&*self.root.backend, &self.dir, segment)?;
+        Ok(Some(SegmentView::sealed(
+            Arc::new(sealed),
+            DeadRows::default(),
+        )))
+    }
+
+    fn build_graph(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
+        let builder = self.builder.load_full()?;
+        let built = catch_unwind(AssertUnwindSafe(|| builder.build(vectors, dim)));
+        built.unwrap_or_else(|_| {
+            tracing::error!(collection = %self.name, "the segment builder panicked: this segment has no graph");
+            None
+        })
+    }
+
+    /// Makes `segments`, as they were at `sequence`, the newest generation.
+    pub(super) fn publish(
+        &self,
+        published: &mut Published,
+        sequence: u64,
+        segments: Vec<SegmentView>,
+        receipts: Vec<StoredReceipt>,
+    ) -> Result<(), StorageError> {
+        // A generation whose publish failed may lie there all the same: its number is not used again.
+        published.generation += 1;
+        let manifest = Manifest {
+            collection: self.id,
+            generation: published.generation,
+            name: self.name.clone(),
+            spec: self.spec.clone(),
+            sequence,
+            next_segment: published.next_segment,
+            segments: segments.iter().filter_map(entry_of).collect(),
+            receipts,
+        };
+        manifest.write(&*self.root.backend, &self.dir)?;
+        if let Err(error) = self.root.backend.sync_dir(&self.dir) {
+            let error = StorageError::io(&self.dir, "sync", error);
+            return Err(self.halt(&mut self.state.lock(), &error));
+        }
+        self.generation
+            .store(manifest.generation, Ordering::Relaxed);
+        published.sequence = sequence;
+        published.segments = segments;
+        published.receipts = manifest.receipts;
+        Ok(())
+    }
+
+    /// Shows `new` in the place of `sources`, with the rows dead that died since.
+    ///
+    /// # Errors
+    /// Damage in the segment just written; the collection then takes no more batches, since its manifest and its
+    /// memory no longer agree. Readers keep what they had.
+    pub(super) fn replace(
+        &self,
+        sources: &[SegmentView],
+        new: Option<SegmentView>,
+    ) -> Result<(), StorageError> {
+        let mut state = self.state.lock();
+        let mut new = new;
+        if let Err(error) = carry_deaths(&state.rows, sources, new.as_mut()) {
+            return Err(self.halt(&mut state, &error));
+        }
+        let replaced = |view: &SegmentView| sources.iter().any(|source| source.id() == view.id());
+        state.rows.sealed.retain(|view| !replaced(view));
+        state.rows.frozen.retain(|view| !replaced(view));
+        state.rows.sealed.extend(new);
+        self.show(&state);
+        Ok(())
+    }
+
+    pub(super) fn tell_catalog(&self, published: &Published) -> Result<(), StorageError> {
+        let record = CollectionRecord {
+            name: self.name.clone(),
+            generation: published.generation,
+        };
+        self.root.catalog.put(
+            Tree::Collections,
+            &catalog::collection_key(self.id),
+            &record,
+        )
+    }
+
+    /// Removes files that the newest generation does not need. What cannot be removed is tried again at open.
+    pub(super) fn remove_old(&self, published: &mut Published) {
+        published
+            .journals
+            .retain(|&first| first > published.sequence);
+        let keep = Keep {
+            generation: published.generation,
+            first_journal: published.sequence + 1,
+            segments: published.segments.iter().map(SegmentView::id).collect(),
+        };
+        keep.remove_others(&*self.root.backend, &self.dir);
+    }
+}
+
+/// Marks the rows of `new` dead that died in `sources` since those were read.
+fn carry_deaths(
+    rows: &Rows,
+    sources: &[SegmentView],
+    new: Option<&mut SegmentView>,
+) -> Result<(), StorageError> {
+    let Some(new) = new else { return Ok(()) };
+    for source in sources {
+        let mut all = rows.sealed.iter().chain(&rows.frozen);
+        let Some(now) = all.find(|view| view.id() == source.id()) else {
+            continue;
+        };
+        if now.dead().count() == source.dead().count() {
+            continue;
+        }
+        for row in source.live().filter(|&row| !now.is_live(row)) {
+            if let Some(moved) = new.find(now.key(row)?)? {
+                new.kill(moved);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn entry_of(view: &SegmentView) -> Option<SegmentEntry> {
+    let sealed = view.sealed_body()?;
+    Some(SegmentEntry {
+        id: view.id(),
+        file_bytes: sealed.file_bytes(),
+        rows: view.rows(),
+        footer_crc: sealed.footer_crc,
+        dead: view.dead().stored(view.rows()),
+    })
+}

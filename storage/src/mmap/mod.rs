@@ -1,0 +1,83 @@
+//! Mapped files: the only owner of `memmap2`, and the only room of storage where `unsafe` is allowed.
+//!
+//! Files are mapped read-only after they are complete, their length is checked against what was recorded, and they
+//! are never written in place: a file is appended to (journals), or replaced by another name (everything else).
+//!
+//! What mapping cannot defend against: another program that truncates a mapped file. Touching a page past the new
+//! end raises SIGBUS and ends the process; the database is safe, since nothing was written. A program that
+//! overwrites a mapped file changes bytes under us: a checksum notices it only where it is still to be verified.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+
+use memmap2::{Mmap, MmapMut};
+
+/// Read-only bytes: of a mapped file, or of memory (a simulated disk).
+#[derive(Debug)]
+pub struct Mapping {
+    /// None for no bytes: the kernel maps no empty file.
+    map: Option<Mmap>,
+}
+
+impl Mapping {
+    /// Maps the whole of `file` as long as it is now.
+    pub fn of_file(file: &File) -> io::Result<Mapping> {
+        if file.metadata()?.len() == 0 {
+            return Ok(Mapping { map: None });
+        }
+        // SAFETY: the bytes stay as they are for the life of the map, because this crate never modifies a file in
+        // place and the database's lock keeps other writers of this crate out. A journal may grow behind the map,
+        // which the map does not see. Interference by other programs is described at the head of the module.
+        let map = unsafe { Mmap::map(file)? };
+        Ok(Mapping { map: Some(map) })
+    }
+
+    /// A page-aligned copy of `bytes`, for backends that are not files.
+    pub fn of_bytes(bytes: &[u8]) -> io::Result<Mapping> {
+        if bytes.is_empty() {
+            return Ok(Mapping { map: None });
+        }
+        let mut map = MmapMut::map_anon(bytes.len())?;
+        map.copy_from_slice(bytes);
+        Ok(Mapping {
+            map: Some(map.make_read_only()?),
+        })
+    }
+
+    /// The bytes. The first is page-aligned.
+    pub fn bytes(&self) -> &[u8] {
+        self.map.as_deref().unwrap_or_default()
+    }
+}
+
+/// `bytes` as little-endian f32, when they are aligned to 4 and a whole number of them.
+pub(crate) fn floats(bytes: &[u8]) -> Option<&[f32]> {
+    // SAFETY: every bit pattern is a valid f32, and `align_to` gives only aligned elements in the middle.
+    let (before, floats, after) = unsafe { bytes.align_to::<f32>() };
+    (before.is_empty() && after.is_empty()).then_some(floats)
+}
+
+/// The bytes of `floats` as they lie in memory, which is how they lie on disk.
+pub(crate) fn bytes_of(floats: &[f32]) -> &[u8] {
+    // SAFETY: f32 has no padding, u8 has no alignment, and the length in bytes is that of the slice.
+    unsafe { std::slice::from_raw_parts(floats.as_ptr().cast::<u8>(), size_of_val(floats)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_survive_the_cast_and_bad_alignment_is_refused() {
+        let values = [1.0_f32, -2.5, 3.25];
+        let map = Mapping::of_bytes(bytes_of(&values)).unwrap();
+        assert_eq!(floats(map.bytes()), Some(&values[..]));
+        assert_eq!(floats(&map.bytes()[..11]), None);
+        assert_eq!(floats(&map.bytes()[1..9]), None);
+        assert_eq!(
+            floats(Mapping::of_bytes(&[]).unwrap().bytes()),
+            Some(&[][..])
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! Writing a sealed segment from the live rows of other segments, part by part, with little on the heap.
+//!
+//! Sealing gives it the memory chunks, merging gives it sealed segments: both are the same work. The graph is built
+//! over the vectors as they already lie in the new file, so a large merge does not copy them to the heap.
+
+use std::path::Path;
+
+use crate::backend::{Backend, TEMPORARY};
+use crate::codec;
+use crate::error::StorageError;
+use crate::mmap;
+
+use super::SegmentView;
+use super::file::{PartWriter, Writer};
+use super::layout::{self, Header, Part, PartKind};
+
+/// Makes the graph of a segment: `(vectors, dim)` to bytes, or none.
+pub(crate) type GraphOf<'a> = &'a dyn Fn(&[f32], usize) -> Option<Vec<u8>>;
+
+/// Writes the live rows of `sources` as a new segment file, synced and under its name. The name is durable after a
+/// sync of the directory.
+///
+/// # Errors
+/// An I/O error or damage in a source; the unfinished file is removed.
+pub(crate) fn build(
+    backend: &dyn Backend,
+    dir: &Path,
+    header: Header,
+    sources: &[SegmentView],
+    graph: GraphOf<'_>,
+) -> Result<(), StorageError> {
+    let target = dir.join(layout::file_name(header.segment));
+    let temporary = dir.join(format!("{}{TEMPORARY}", layout::file_name(header.segment)));
+    let written = write(backend, &temporary, header, sources, graph).and_then(|()| {
+        backend
+            .rename(&temporary, &target)
+            .map_err(|e| StorageError::io(&target, "rename to", e))
+    });
+    if written.is_err() {
+        let _ = backend.remove_file(&temporary);
+    }
+    written
+}
+
+fn write(
+    backend: &dyn Backend,
+    path: &Path,
+    header: Header,
+    sources: &[SegmentView],
+    graph: GraphOf<'_>,
+) -> Result<(), StorageError> {
+    let rows: Vec<(&SegmentView, u32)> = sources
+        .iter()
+        .flat_map(|source| source.live().map(move |row| (source, row)))
+        .collect();
+    assert_eq!(
+        rows.len(),
+        header.rows as usize,
+        "the header tells the live rows"
+    );
+    let mut writer = Writer::create(backend, path)?;
+    writer.write(&codec::frame(layout::HEADER, &header))?;
+
+    let vectors = write_vectors(&mut writer, header.dim as usize, sources)?;
+    writer.flush()?;
+    let graph = graph_over(backend, path, vectors, header.dim as usize, graph)?;
+    write_keys(&mut writer, &rows)?;
+    write_documents(&mut writer, &rows)?;
+    if header.feature_dim > 0 {
+        write_features(&mut writer, &rows, header.feature_dim as usize)?;
+    }
+    if let Some(graph) = graph {
+        writer.part(PartKind::Graph, |out| out.put(&graph))?;
+    }
+    writer.finish(&header)
+}
+
+fn write_vectors(
+    writer: &mut Writer,
+    dim: usize,
+    sources: &[SegmentView],
+) -> Result<Part, StorageError> {
+    writer.part(PartKind::Vectors, |out| {
+        for source in sources {
+            let vectors = source.vectors()?;
+            for row in source.live() {
+                let start = row as usize * dim;
+                out.put(mmap::bytes_of(&vectors[start..start + dim]))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn graph_over(
+    backend: &dyn Backend,
+    path: &Path,
+    vectors: Part,
+    dim: usize,
+    graph: GraphOf<'_>,
+) -> Result<Option<Vec<u8>>, StorageError> {
+    let mapping = backend
+        .map(path)
+        .map_err(|e| StorageError::io(path, "map", e))?;
+    let range = vectors.offset as usize..(vectors.offset + vectors.bytes) as usize;
+    let floats = mapping.bytes().get(range).and_then(mmap::floats);
+    let floats = floats.ok_or_else(|| {
+        StorageError::damaged(path, vectors.offset, "vectors: not as just written")
+    })?;
+    Ok(graph(floats, dim))
+}
+
+fn write_keys(writer: &mut Writer, rows: &[(&SegmentView, u32)]) -> Result<(), StorageError> {
+    let keys = rows
+        .iter()
+        .map(|(source, row)| source.key(*row))
+        .collect::<Result<Vec<&str>, _>>()?;
+    writer.part(PartKind::Keys, |out| {
+        keys.iter().try_for_each(|key| out.put(key.as_bytes()))
+    })?;
+    let lengths = keys.iter().map(|key| key.len() as u64);
+    writer.part(PartKind::KeyOffsets, |out| put_offsets(out, lengths))?;
+    let mut order: Vec<u32> = (0..keys.len() as u32).collect();
+    order.sort_unstable_by_key(|&row| keys[row as usize]);
+    writer.part(PartKind::KeyOrder, |out| {
+        order.iter().try_for_each(|row| out.put(&row.to_le_bytes()))
+    })?;
+    Ok(())
+}
+
+fn write_documents(writer: &mut Writer, rows: &[(&SegmentView, u32)]) -> Result<(), StorageError> {
+    let mut lengths = Vec::with_capacity(rows.len());
+    writer.part(PartKind::Documents, |out| {
+        rows.iter().try_for_each(|(source, row)| {
+            let bytes = source.document_bytes(*row)?;
+            lengths.push(bytes.len() as u64);
+            out.put(&bytes)
+        })
+    })?;
+    writer.part(PartKind::DocumentOffsets, |out| {
+        put_offsets(out, lengths.into_iter())
+    })?;
+    Ok(())
+}
+
+fn write_features(
+    writer: &mut Writer,
+    rows: &[(&SegmentView, u32)],
+    dim: usize,
+) -> Result<(), StorageError> {
+    let mut present = vec![0_u8; rows.len().div_ceil(8)];
+    for (place, (source, row)) in rows.iter().enumerate() {
+        if source.features_ref(*row)?.is_some() {
+            present[place / 8] |= 1 << (place % 8);
+        }
+    }
+    if present.iter().all(|&byte| byte == 0) {
+        return Ok(());
+    }
+    writer.part(PartKind::FeatureRows, |out| out.put(&present))?;
+    let absent = vec![0.0; dim];
+    writer.part(PartKind::Features, |out| {
+        rows.iter().try_for_each(|(source, row)| {
+            let features = source.features_ref(*row)?;
+            out.put(mmap::bytes_of(features.as_deref().unwrap_or(&absent)))
+        })
+    })?;
+    Ok(())
+}
+
+/// Puts `0`, then the running sum after each length.
+fn put_offsets(
+    out: &mut PartWriter<'_>,
+    lengths: impl Iterator<Item = u64>,
+) -> Result<(), StorageError> {
+    let mut end = 0_u64;
+    out.put(&end.to_le_bytes())?;
+    for length in lengths {
+        end += length;
+        out.put(&end.to_le_bytes())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,304 @@
+//! A sealed segment: a mapped file whose bytes are believed only after their checksum was.
+//!
+//! Opening reads header, footer and tail. A block is checked when it is first touched and remembered as good, so a
+//! search pays for verification once. Keys are found by binary search in the mapped key order: no key is kept on
+//! the heap.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::backend::Backend;
+use crate::batch::Document;
+use crate::codec::{self, read_u32, read_u64};
+use crate::error::StorageError;
+use crate::mmap::{self, Mapping};
+
+use super::layout::{self, BLOCK_BYTES, Footer, Header, Part, PartKind};
+
+/// A mapped segment file.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) path: PathBuf,
+    pub(crate) header: Header,
+    pub(crate) footer: Footer,
+    pub(crate) footer_crc: u32,
+    mapping: Mapping,
+    parts: [Option<CheckedPart>; PartKind::ALL.len()],
+}
+
+/// A part with the memory of which of its blocks were found good.
+#[derive(Debug)]
+struct CheckedPart {
+    kind: PartKind,
+    part: Part,
+    sums_good: AtomicBool,
+    all_good: AtomicBool,
+    good_blocks: Vec<AtomicU64>,
+}
+
+impl Sealed {
+    /// Maps the segment and checks header, footer and tail.
+    pub(crate) fn open(
+        backend: &dyn Backend,
+        dir: &Path,
+        segment: u64,
+    ) -> Result<Sealed, StorageError> {
+        let path = dir.join(layout::file_name(segment));
+        let mapping = backend.map(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                StorageError::damaged(&path, 0, "segment: the file is missing")
+            }
+            _ => StorageError::io(&path, "map", e),
+        })?;
+        let (header, footer, footer_crc) = layout::read(&path, mapping.bytes())?;
+        if header.segment != segment {
+            let what = format!(
+                "segment header: segment {}, expected {segment}",
+                header.segment
+            );
+            return Err(StorageError::damaged(&path, 0, what));
+        }
+        let parts = PartKind::ALL.map(|kind| CheckedPart::of(kind, &footer));
+        Ok(Sealed {
+            path,
+            header,
+            footer,
+            footer_crc,
+            mapping,
+            parts,
+        })
+    }
+
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.mapping.bytes().len() as u64
+    }
+
+    /// All bytes of the file, unchecked: for `verify`.
+    pub(crate) fn file(&self) -> &[u8] {
+        self.mapping.bytes()
+    }
+
+    /// `[rows, dim]`, checked whole on first touch.
+    pub(crate) fn vectors(&self) -> Result<&[f32], StorageError> {
+        let bytes = self.whole(PartKind::Vectors)?.unwrap_or_default();
+        self.floats(PartKind::Vectors, bytes)
+    }
+
+    /// The graph's bytes, when the segment has them.
+    pub(crate) fn graph(&self) -> Result<Option<&[u8]>, StorageError> {
+        self.whole(PartKind::Graph)
+    }
+
+    /// The key of a row.
+    pub(crate) fn key(&self, row: u32) -> Result<&str, StorageError> {
+        let range = self.span(PartKind::KeyOffsets, PartKind::Keys, row)?;
+        let bytes = self.bytes(PartKind::Keys, range.clone())?;
+        std::str::from_utf8(bytes).map_err(|_| self.bad(PartKind::Keys, range.start, "not UTF-8"))
+    }
+
+    /// The row of a key, dead or alive.
+    pub(crate) fn find(&self, key: &str) -> Result<Option<u32>, StorageError> {
+        let (mut low, mut high) = (0_u32, self.header.rows);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let row = self.key_order(middle)?;
+            match self.key(row)?.cmp(key) {
+                std::cmp::Ordering::Equal => return Ok(Some(row)),
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The row at a place in the order of keys.
+    pub(crate) fn key_order(&self, place: u32) -> Result<u32, StorageError> {
+        let start = u64::from(place) * 4;
+        let row = read_u32(self.bytes(PartKind::KeyOrder, start..start + 4)?, 0);
+        if row >= self.header.rows {
+            return Err(self.bad(PartKind::KeyOrder, start, "a row that is not there"));
+        }
+        Ok(row)
+    }
+
+    /// The document of a row.
+    pub(crate) fn document(&self, row: u32) -> Result<Document, StorageError> {
+        let range = self.span(PartKind::DocumentOffsets, PartKind::Documents, row)?;
+        let bytes = self.bytes(PartKind::Documents, range.clone())?;
+        codec::decode_all(bytes)
+            .ok_or_else(|| self.bad(PartKind::Documents, range.start, "does not decode"))
+    }
+
+    /// The features of a row, when it has them.
+    pub(crate) fn features(&self, row: u32) -> Result<Option<Vec<f32>>, StorageError> {
+        if self.part(PartKind::FeatureRows).is_none() || self.part(PartKind::Features).is_none() {
+            return Ok(None);
+        }
+        let byte = u64::from(row / 8);
+        if self.bytes(PartKind::FeatureRows, byte..byte + 1)?[0] >> (row % 8) & 1 == 0 {
+            return Ok(None);
+        }
+        let width = u64::from(self.header.feature_dim) * 4;
+        let start = u64::from(row) * width;
+        let bytes = self.bytes(PartKind::Features, start..start + width)?;
+        Ok(Some(self.floats(PartKind::Features, bytes)?.to_vec()))
+    }
+
+    /// The whole of a part, when the segment has it, all of it checked.
+    pub(crate) fn whole(&self, kind: PartKind) -> Result<Option<&[u8]>, StorageError> {
+        let Some(checked) = self.part(kind) else {
+            return Ok(None);
+        };
+        let bytes = self.bytes(kind, 0..checked.part.bytes)?;
+        checked.all_good.store(true, Ordering::Release);
+        Ok(Some(bytes))
+    }
+
+    /// A range of a part, its blocks checked.
+    fn bytes(&self, kind: PartKind, range: Range<u64>) -> Result<&[u8], StorageError> {
+        let Some(checked) = self.part(kind) else {
+            return Err(self.bad(kind, 0, "the part is missing"));
+        };
+        let part = &checked.part;
+        if range.start > range.end || range.end > part.bytes {
+            return Err(self.bad(kind, range.start, "a range outside of the part"));
+        }
+        if !checked.all_good.load(Ordering::Acquire) && !range.is_empty() {
+            for block in range.start / BLOCK_BYTES..=(range.end - 1) / BLOCK_BYTES {
+                checked.check_block(&self.path, self.mapping.bytes(), block)?;
+            }
+        }
+        let start = part.offset as usize;
+        Ok(&self.mapping.bytes()[start + range.start as usize..start + range.end as usize])
+    }
+
+    /// Where a row's bytes are in `content`, according to `offsets`.
+    fn span(
+        &self,
+        offsets: PartKind,
+        content: PartKind,
+        row: u32,
+    ) -> Result<Range<u64>, StorageError> {
+        let start = u64::from(row) * 8;
+        let pair = self.bytes(offsets, start..start + 16)?;
+        let range = read_u64(pair, 0)..read_u64(pair, 8);
+        let limit = self.part(content).map_or(0, |checked| checked.part.bytes);
+        if range.start > range.end || range.end > limit {
+            return Err(self.bad(offsets, start, "points outside of its part"));
+        }
+        Ok(range)
+    }
+
+    fn part(&self, kind: PartKind) -> Option<&CheckedPart> {
+        self.parts[kind as usize - 1].as_ref()
+    }
+
+    fn floats<'a>(&self, kind: PartKind, bytes: &'a [u8]) -> Result<&'a [f32], StorageError> {
+        mmap::floats(bytes).ok_or_else(|| self.bad(kind, 0, "not aligned"))
+    }
+
+    fn bad(&self, kind: PartKind, offset: u64, what: &str) -> StorageError {
+        let start = self.part(kind).map_or(0, |checked| checked.part.offset);
+        StorageError::damaged(
+            &self.path,
+            start + offset,
+            format!("{}: {what}", kind.name()),
+        )
+    }
+}
+
+impl CheckedPart {
+    fn of(kind: PartKind, footer: &Footer) -> Option<CheckedPart> {
+        let part = *footer.parts.iter().find(|part| part.kind == kind as u32)?;
+        let words = part.blocks().div_ceil(64);
+        Some(CheckedPart {
+            kind,
+            part,
+            sums_good: AtomicBool::new(false),
+            all_good: AtomicBool::new(false),
+            good_blocks: (0..words).map(|_| AtomicU64::new(0)).collect(),
+        })
+    }
+
+    /// Checks a block unless it was found good before. Two threads may both check it: they find the same.
+    fn check_block(&self, path: &Path, file: &[u8], block: u64) -> Result<(), StorageError> {
+        let word = &self.good_blocks[(block / 64) as usize];
+        if word.load(Ordering::Acquire) >> (block % 64) & 1 == 1 {
+            return Ok(());
+        }
+        let sums = self.sums(path, file)?;
+        check_block(path, file, &self.part, self.kind.name(), sums, block)?;
+        word.fetch_or(1 << (block % 64), Ordering::Release);
+        Ok(())
+    }
+
+    fn sums<'a>(&self, path: &Path, file: &'a [u8]) -> Result<&'a [u8], StorageError> {
+        if !self.sums_good.load(Ordering::Acquire) {
+            check_sums(path, file, &self.part, self.kind.name())?;
+            self.sums_good.store(true, Ordering::Release);
+        }
+        Ok(sums_of(file, &self.part))
+    }
+}
+
+fn sums_of<'a>(file: &'a [u8], part: &Part) -> &'a [u8] {
+    let start = part.sums_offset as usize;
+    &file[start..start + part.blocks() as usize * 4]
+}
+
+/// Checks the block checksums of a part against the footer.
+pub(crate) fn check_sums(
+    path: &Path,
+    file: &[u8],
+    part: &Part,
+    name: &str,
+) -> Result<(), StorageError> {
+    let found = crc32c::crc32c(sums_of(file, part));
+    if found != part.sums_crc {
+        let what = format!(
+            "checksums of {name}: checksum {found:08x}, {:08x} recorded",
+            part.sums_crc
+        );
+        return Err(StorageError::damaged(path, part.sums_offset, what));
+    }
+    Ok(())
+}
+
+/// Checks one block of a part against `sums`.
+fn check_block(
+    path: &Path,
+    file: &[u8],
+    part: &Part,
+    name: &str,
+    sums: &[u8],
+    block: u64,
+) -> Result<(), StorageError> {
+    let start = part.offset + block * BLOCK_BYTES;
+    let end = (part.offset + part.bytes).min(start + BLOCK_BYTES);
+    let found = crc32c::crc32c(&file[start as usize..end as usize]);
+    let recorded = read_u32(sums, block as usize * 4);
+    if found != recorded {
+        let what = format!("{name}, block {block}: checksum {found:08x}, {recorded:08x} recorded");
+        return Err(StorageError::damaged(path, start, what));
+    }
+    Ok(())
+}
+
+/// Checks every block of a part anew, whatever was found before; each bad one goes to `report`.
+pub(crate) fn recheck_part(
+    path: &Path,
+    file: &[u8],
+    part: &Part,
+    name: &str,
+    report: &mut dyn FnMut(StorageError),
+) {
+    if let Err(error) = check_sums(path, file, part, name) {
+        return report(error);
+    }
+    for block in 0..part.blocks() {
+        if let Err(error) = check_block(path, file, part, name, sums_of(file, part), block) {
+            report(error);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What a reader sees of a segment: its rows, and which of them are alive.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::batch::Document;
+use crate::codec;
+use crate::error::StorageError;
+
+use super::dead::DeadRows;
+use super::memory::Chunk;
+use super::sealed::Sealed;
+
+#[derive(Debug, Clone)]
+enum Body {
+    Memory(Arc<Chunk>),
+    Sealed(Arc<Sealed>),
+}
+
+/// One segment of a snapshot. Rows are numbered from 0 and do not move; deletes and replacements only mark them
+/// dead, in later views.
+#[derive(Debug, Clone)]
+pub struct SegmentView {
+    id: u64,
+    dim: u32,
+    body: Body,
+    dead: Arc<DeadRows>,
+}
+
+impl SegmentView {
+    pub(crate) fn memory(id: u64, dim: u32, chunk: Arc<Chunk>) -> SegmentView {
+        SegmentView {
+            id,
+            dim,
+            body: Body::Memory(chunk),
+            dead: Arc::default(),
+        }
+    }
+
+    pub(crate) fn sealed(sealed: Arc<Sealed>, dead: DeadRows) -> SegmentView {
+        let (id, dim) = (sealed.header.segment, sealed.header.dim);
+        SegmentView {
+            id,
+            dim,
+            body: Body::Sealed(sealed),
+            dead: Arc::new(dead),
+        }
+    }
+
+    /// Unique in the collection: an id never names other rows. Memory segments have the highest bit set.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether the segment is a file; else it is in memory and has no graph.
+    pub fn is_sealed(&self) -> bool {
+        matches!(self.body, Body::Sealed(_))
+    }
+
+    /// Rows, dead ones counted.
+    pub fn rows(&self) -> u32 {
+        match &self.body {
+            Body::Memory(chunk) => chunk.rows(),
+            Body::Sealed(sealed) => sealed.header.rows,
+        }
+    }
+
+    /// Rows that are neither deleted nor replaced.
+    pub fn live_rows(&self) -> u32 {
+        self.rows() - self.dead.count()
+    }
+
+    /// Elements of a vector.
+    pub fn dim(&self) -> usize {
+        self.dim as usize
+    }
+
+    /// Whether the row is there and neither deleted nor replaced.
+    #[inline]
+    pub fn is_live(&self, row: u32) -> bool {
+        row < self.rows() && !self.dead.contains(row)
+    }
+
+    /// All vectors, `[rows, dim]`, dead rows too. A sealed segment's are checked on first touch.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] when a checksum is wrong.
+    pub fn vectors(&self) -> Result<&[f32], StorageError> {
+        match &self.body {
+            Body::Memory(chunk) => Ok(chunk.vectors()),
+            Body::Sealed(sealed) => sealed.vectors(),
+        }
+    }
+
+    /// The key of a row.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSuchRow`], or [`StorageError::Damaged`] when a checksum is wrong.
+    pub fn key(&self, row: u32) -> Result<&str, StorageError> {
+        match &self.body {
+            Body::Memory(chunk) => Ok(&chunk.row(row).ok_or_else(|| self.no_row(row))?.key),
+            Body::Sealed(sealed) => {
+                self.check_row(row)?;
+                sealed.key(row)
+            }
+        }
+    }
+
+    /// The document of a row.
+    ///
+    /// # Errors
+    /// As [`SegmentView::key`].
+    pub fn document(&self, row: u32) -> Result<Document, StorageError> {
+        match &self.body {
+            Body::Memory(chunk) => Ok(chunk
+                .row(row)
+                .ok_or_else(|| self.no_row(row))?
+                .document
+                .clone()),
+            Body::Sealed(sealed) => {
+                self.check_row(row)?;
+                sealed.document(row)
+            }
+        }
+    }
+
+    /// The features of a row, `[feature_dim]`, when it was put with them.
+    ///
+    /// # Errors
+    /// As [`SegmentView::key`].
+    pub fn features(&self, row: u32) -> Result<Option<Vec<f32>>, StorageError> {
+        match &self.body {
+            Body::Memory(chunk) => {
+                let row = chunk.row(row).ok_or_else(|| self.no_row(row))?;
+                Ok(row.features.as_ref().map(|features| features.to_vec()))
+            }
+            Body::Sealed(sealed) => {
+                self.check_row(row)?;
+                sealed.features(row)
+            }
+        }
+    }
+
+    /// The graph of a sealed segment, when it has one.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] when a checksum is wrong: the vectors are still good, so scan them exactly.
+    pub fn graph(&self) -> Result<Option<&[u8]>, StorageError> {
+        match &self.body {
+            Body::Memory(_) => Ok(None),
+            Body::Sealed(sealed) => sealed.graph(),
+        }
+    }
+
+    /// The live row of a key.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] when a checksum of the key table is wrong.
+    pub fn find(&self, key: &str) -> Result<Option<u32>, StorageError> {
+        let row = match &self.body {
+            Body::Memory(chunk) => chunk.find(key),
+            Body::Sealed(sealed) => sealed.find(key)?,
+        };
+        Ok(row.filter(|&row| self.is_live(row)))
+    }
+
+    /// The document as the bincode record of a sealed segment.
+    pub(crate) fn document_bytes(&self, row: u32) -> Result<Vec<u8>, StorageError> {
+        self.document(row).map(|document| codec::encode(&document))
+    }
+
+    /// The features of a row without a copy where there need be none.
+    pub(crate) fn features_ref(&self, row: u32) -> Result<Option<Cow<'_, [f32]>>, StorageError> {
+        match &self.body {
+            Body::Memory(chunk) => Ok(chunk
+                .row(row)
+                .and_then(|row| row.features.as_deref())
+                .map(Cow::Borrowed)),
+            Body::Sealed(sealed) => Ok(sealed.features(row)?.map(Cow::Owned)),
+        }
+    }
+
+    /// The rows that are alive, ascending.
+    pub(crate) fn live(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.rows()).filter(|&row| !self.dead.contains(row))
+    }
+
+    /// Marks a row dead in this view alone; false when it already was.
+    pub(crate) fn kill(&mut self, row: u32) -> bool {
+        Arc::make_mut(&mut self.dead).insert(row)
+    }
+
+    pub(crate) fn dead(&self) -> &DeadRows {
+        &self.dead
+    }
+
+    pub(crate) fn chunk(&self) -> Option<&Arc<Chunk>> {
+        match &self.body {
+            Body::Memory(chunk) => Some(chunk),
+            Body::Sealed(_) => None,
+        }
+    }
+
+    pub(crate) fn sealed_body(&self) -> Option<&Arc<Sealed>> {
+        match &self.body {
+            Body::Memory(_) => None,
+            Body::Sealed(sealed) => Some(sealed),
+        }
+    }
+
+    fn check_row(&self, row: u32) -> Result<(), StorageError> {
+        if row < self.rows() {
+            Ok(())
+        } else {
+            Err(self.no_row(row))
+        }
+    }
+
+    fn no_row(&self, row: u32) -> StorageError {
+        StorageError::NoSuchRow {
+            segment: self.id,
+            row,
+            rows: self.rows(),
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The store: one directory, opened by one process, with its collections, aliases and sessions.
+//!
+//! `open` recovers it, `aliases` and `records` (sessions, jobs) are the small ones, `root` is what collections share.
+
+pub(crate) mod aliases;
+mod names;
+mod note;
+pub(crate) mod open;
+mod records;
+pub(crate) mod root;
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::backend::{Backend, Disk};
+use crate::batch::{CollectionSpec, check_spec};
+use crate::catalog::{self, CollectionRecord, Tree};
+use crate::collection::{Collection, create};
+use crate::error::StorageError;
+use crate::verify::{Verifier, VerifyReport, VerifyStep};
+
+pub use note::OpenNote;
+use root::Root;
+
+/// How a database is opened.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Make the database when there is none.
+    pub create: bool,
+    /// Rows in memory that are sealed into a segment.
+    pub seal_rows: usize,
+    /// Bytes of heap in memory segments that are sealed into a segment.
+    pub seal_bytes: usize,
+    /// Seal in a thread of its own; else in the thread whose write made it due.
+    pub background_seal: bool,
+    /// Live rows that a merge may bring together, which bounds its heap (about 100 bytes and a key a row).
+    pub merge_rows_max: usize,
+    /// The disk. Tests put another one here.
+    pub backend: Arc<dyn Backend>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions {
+            create: false,
+            seal_rows: 16_384,
+            seal_bytes: 256 << 20,
+            background_seal: true,
+            merge_rows_max: 4 << 20,
+            backend: Arc::new(Disk),
+        }
+    }
+}
+
+impl StoreOptions {
+    /// The defaults, making the database when there is none.
+    pub fn create() -> StoreOptions {
+        StoreOptions {
+            create: true,
+            ..StoreOptions::default()
+        }
+    }
+}
+
+/// A healthy collection of the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectionInfo {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: u64,
+    /// What it holds.
+    pub spec: CollectionSpec,
+    /// Live items.
+    pub live: u64,
+    /// Aliases that name it.
+    pub aliases: Vec<String>,
+}
+
+/// A collection that could not be opened. Its files are left as they lie.
+#[derive(Debug, Clone)]
+pub struct DamagedCollection {
+    /// Its name as the catalog knows it, else its id in hexadecimal.
+    pub name: String,
+    /// Its id.
+    pub id: u64,
+    /// Why it could not be opened.
+    pub error: StorageError,
+}
+
+/// An open database. Cheap to clone. Closed when the last clone and the last [`Collection`] are gone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: Arc<Root>,
+    registry: RwLock<Registry>,
+    /// Held while collections or aliases change.
+    changing: Mutex<()>,
+    notes: Vec<OpenNote>,
+    sealer: Option<JoinHandle<()>>,
+}
+
+/// What names mean.
+#[derive(Debug, Default)]
+struct Registry {
+    collections: BTreeMap<String, Result<Collection, DamagedCollection>>,
+    /// Alias to collection id.
+    aliases: BTreeMap<String, u64>,
+}
+
+impl Store {
+    /// Opens the database in `dir`, recovering whatever a crash left. Damaged collections do not keep the others from
+    /// opening: see [`Store::damaged`].
+    ///
+    /// # Errors
+    /// [`StorageError::NoDatabase`], [`StorageError::NotADatabase`], [`StorageError::Locked`], or an I/O error.
+    pub fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageError> {
+        open::open(dir, options)
+    }
+
+    /// The database's directory.
+    pub fn dir(&self) -> &Path {
+        &self.inner.root.dir
+    }
+
+    /// What opening had to do beyond reading: cut tails, a rebuilt catalog.
+    pub fn notes(&self) -> &[OpenNote] {
+        &self.inner.notes
+    }
+
+    /// Collections that are open, by name.
+    pub fn collections(&self) -> Vec<CollectionInfo> {
+        let registry = self.inner.registry.read();
+        let info = |collection: &Collection| CollectionInfo {
+            name: collection.name().to_owned(),
+            id: collection.id(),
+            spec: collection.spec().clone(),
+            live: collection.snapshot().len() as u64,
+            aliases: registry.aliases_of(collection.id()),
+        };
+        registry.collections.values().flatten().map(info).collect()
+    }
+
+    /// Collections that could not be opened, by name.
+    pub fn damaged(&self) -> Vec<DamagedCollection> {
+        let registry = self.inner.registry.read();
+        registry
+            .collections
+            .values()
+            .filter_map(|entry| entry.as_ref().err().cloned())
+            .collect()
+    }
+
+    /// The collection of a name or an alias.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`], or why it could not be opened.
+    pub fn collection(&self, name_or_alias: &str) -> Result<Collection, StorageError> {
+        self.inner.registry.read().resolve(name_or_alias)
+    }
+
+    /// Makes an empty collection; durable on return.
+    ///
+    /// # Errors
+    /// [`StorageError::BadName`], [`StorageError::NameTaken`], [`StorageError::BadSpec`] or an I/O error.
+    pub fn create_collection(
+        &self,
+        name: &str,
+        spec: CollectionSpec,
+    ) -> Result<Collection, StorageError> {
+        names::check(name)?;
+        check_spec(&spec)?;
+        let _changing = self.inner.changing.lock();
+        if self.inner.registry.read().is_taken(name) {
+            return Err(StorageError::NameTaken {
+                name: name.to_owned(),
+            });
+        }
+        let root = &self.inner.root;
+        let id = self.unused_id();
+        create::create(&*root.backend, &root.collections_dir(), id, name, &spec)?;
+        let inner = crate::collection::open::open(root, id, None, &mut Vec::new())?;
+        let collection = Collection {
+            inner: Arc::new(inner),
+        };
+        self.inner
+            .registry
+            .write()
+            .collections
+            .insert(name.to_owned(), Ok(collection.clone()));
+        let record = CollectionRecord {
+            name: name.to_owned(),
+            generation: 1,
+        };
+        root.catalog
+            .put(Tree::Collections, &catalog::collection_key(id), &record)?;
+        Ok(collection)
+    }
+
+    /// Removes a collection and its files, a damaged one too. Handles that are still held read on and write no more.
+    ///
+    /// # Errors
+    /// [`StorageError::UnknownCollection`], [`StorageError::HasAliases`] or an I/O error.
+    pub fn drop_collection(&self, name: &str) -> Result<(), StorageError> {
+        let _changing = self.inner.changing.lock();
+        let (id, collection) = self.droppable(name)?;
+        let root = &self.inner.root;
+        let dir = create::dir_of(&root.collections_dir(), id);
+        let dropped = PathBuf::from(format!("{}{}", dir.display(), create::DROPPED));
+        if let Some(collection) = &collection {
+            // No seal may be writing there, and no batch may be acknowledged into a directory that is going.
+            let _publishing = collection.inner.publishing.lock();
+            let mut state = collection.inner.state.lock();
+            root.backend
+                .rename(&dir, &dropped)
+                .map_err(|e| StorageError::io(&dir, "rename", e))?;
+            state.halted = Some(StorageError::Dropped {
+                name: name.to_owned(),
+            });
+        } else if let Err(error) = root.backend.rename(&dir, &dropped)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(StorageError::io(&dir, "rename", error));
+        }
+        self.inner.registry.write().collections.remove(name);
+        let collections = root.collections_dir();
+        root.backend
+            .sync_dir(&collections)
+            .map_err(|e| StorageError::io(&collections, "sync", e))?;
+        root.catalog
+            .remove(Tree::Collections, &catalog::collection_key(id))?;
+        if let Err(error) = root.backend.remove_dir(&dropped) {
+            tracing::warn!(dir = %dropped.display(), %error, "a dropped collection is removed at the next open");
+        }
+        Ok(())
+    }
+
+    /// Reads every live byte of the database again and lists all damage; `watch` is called after each file.
+    ///
+    /// # Errors
+    /// An I/O error that is not damage: the report would not be complete.
+    pub fn verify(&self, watch: &mut dyn FnMut(&VerifyStep)) -> Result<VerifyReport, StorageError> {
+        let root = &self.inner.root;
+        let mut verifier = Verifier::new(watch);
+        verifier.database(root)?;
+        let entries: Vec<_> = self
+            .inner
+            .registry
+            .read()
+            .collections
+            .values()
+            .cloned()
+            .collect();
+        for entry in entries {
+            verifier.report.collections += 1;
+            match entry {
+                Ok(collection) => {
+                    verifier.report.rows += collection.snapshot().len() as u64;
+                    verifier.collection(&collection.inner)?;
+                }
+                Err(damaged) => verifier.found(damaged.error)?,
+            }
+        }
+        Ok(verifier.report)
+    }
+
+    fn droppable(&self, name: &str) -> Result<(u64, Option<Collection>), StorageError> {
+        let registry = self.inner.registry.read();
+        let (id, collection) = match registry.collections.get(name) {
+            Some(Ok(collection)) => (collection.id(), Some(collection.clone())),
+            Some(Err(damaged)) => (damaged.id, None),
+            None => {
+                return Err(StorageError::UnknownCollection {
+                    name: name.to_owned(),
+                });
+            }
+        };
+        match registry.aliases_of(id) {
+            aliases if aliases.is_empty() => Ok((id, collection)),
+            aliases => Err(StorageError::HasAliases {
+                name: name.to_owned(),
+                aliases,
+            }),
+        }
+    }
+
+    fn unused_id(&self) -> u64 {
+        let registry = self.inner.registry.read();
+        let used = |id: u64| {
+            registry
+                .collections
+                .values()
+                .any(|entry| id_of(entry) == id)
+        };
+        loop {
+            // The standard library's hasher is seeded by the system's random numbers: no other source is needed.
+            let id = RandomState::new().hash_one(std::process::id());
+            if id != 0 && !used(id) {
+                return id;
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.root.stop_sealer();
+        if let Some(sealer) = self.sealer.take() {
+            // The next open must find the lock free: wait for the seal that is under way.
+            let _ = sealer.join();
+        }
+    }
+}
+
+impl Registry {
+    fn resolve(&self, name_or_alias: &str) -> Result<Collection, StorageError> {
+        let entry = self.collections.get(name_or_alias).or_else(|| {
+            let id = *self.aliases.get(name_or_alias)?;
+            self.collections.values().find(|entry| id_of(entry) == id)
+        });
+        match entry {
+            Some(Ok(collection)) => Ok(collection.clone()),
+            Some(Err(damaged)) => Err(damaged.error.clone()),
+            None => Err(StorageError::UnknownCollection {
+                name: name_or_alias.to_owned(),
+            }),
+        }
+    }
+
+    fn is_taken(&self, name: &str) -> bool {
+        self.collections.contains_key(name) || self.aliases.contains_key(name)
+    }
+
+    fn aliases_of(&self, id: u64) -> Vec<String> {
+        self.aliases
+            .iter()
+            .filter(|(_, target)| **target == id)
+            .map(|(alias, _)| alias.clone())
+            .collect()
+    }
+}
+
+fn id_of(entry: &Result<Collection, DamagedCollection>) -> u64 {
+    match entry {
+        Ok(collection) => collection.id(),
+        Err(damaged) => damaged.id,
+    }
+}

@@ -1,0 +1,343 @@
+//! Opening a database: lock, catalog, aliases, then every collection on its own.
+//!
+//! The files are the truth. The catalog is asked only for what files cannot know: which generation was the newest, so
+//! that a manifest that vanished is noticed, and which collections there were.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bincode::{Decode, Encode};
+
+use crate::backend::{self, Backend, TEMPORARY};
+use crate::catalog::{self, Catalog, CollectionRecord, OpenError, Tree};
+use crate::codec::{self, FrameKind};
+use crate::collection::{Collection, create};
+use crate::error::StorageError;
+use crate::lock::{LOCK_FILE, Lock};
+
+use super::aliases::{self, ALIASES_FILE};
+use super::note::OpenNote;
+use super::root::Root;
+use super::{DamagedCollection, Inner, Registry, Store, StoreOptions};
+
+const DATABASE: FrameKind = FrameKind {
+    magic: *b"FROMDTBS",
+    version: 1,
+    name: "database file",
+};
+/// The file that makes a directory a database.
+const DATABASE_FILE: &str = "database.fmd";
+const CATALOG_DIR: &str = "catalog";
+const COLLECTIONS_DIR: &str = "collections";
+
+/// What the database file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+struct DatabaseRecord {
+    /// Seconds since 1970, UTC.
+    created: u64,
+}
+
+/// Opens the database in `dir`; see [`Store::open`].
+pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageError> {
+    let backend = options.backend.clone();
+    let is_new = prepare_dir(&*backend, dir, options.create)?;
+    let lock = Lock::take(dir)?;
+    let mut notes = Vec::new();
+    let collections_dir = dir.join(COLLECTIONS_DIR);
+    backend
+        .create_dir(&collections_dir)
+        .map_err(|e| StorageError::io(&collections_dir, "create", e))?;
+    check_database_file(&*backend, dir, is_new, &mut notes)?;
+
+    let catalog = open_catalog(&*backend, dir, &mut notes)?;
+    let aliases = open_aliases(&*backend, dir, &catalog, &mut notes)?;
+    let root = Arc::new(Root::new(dir.to_path_buf(), options, catalog, lock));
+    let collections = open_collections(&root, &mut notes)?;
+    for note in &notes {
+        tracing::warn!(database = %dir.display(), "{note}");
+    }
+    let sealer = match root.options.background_seal {
+        true => Some(
+            root.start_sealer()
+                .map_err(|e| StorageError::io(dir, "start a thread for", e))?,
+        ),
+        false => None,
+    };
+    let registry = Registry {
+        collections,
+        aliases,
+    };
+    let inner = Inner {
+        root,
+        registry: registry.into(),
+        changing: Default::default(),
+        notes,
+        sealer,
+    };
+    Ok(Store {
+        inner: Arc::new(inner),
+    })
+}
+
+/// Checks that `dir` is a database or can become one; returns whether it is to become one.
+fn prepare_dir(backend: &dyn Backend, dir: &Path, create: bool) -> Result<bool, StorageError> {
+    let no_database = || StorageError::NoDatabase {
+        path: dir.to_path_buf(),
+    };
+    let entries = match backend.list(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && create => Vec::new(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(no_database()),
+        Err(error) => return Err(StorageError::io(dir, "list", error)),
+    };
+    let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+    if has(DATABASE_FILE) {
+        return Ok(false);
+    }
+    let ours = [LOCK_FILE, CATALOG_DIR, COLLECTIONS_DIR, ALIASES_FILE];
+    let foreign = |name: &str| {
+        !ours.contains(&name) && !name.starts_with("catalog.damaged") && !name.ends_with(TEMPORARY)
+    };
+    if let Some(entry) = entries.iter().find(|entry| foreign(&entry.name)) {
+        return Err(StorageError::NotADatabase {
+            path: dir.to_path_buf(),
+            entry: entry.name.clone(),
+        });
+    }
+    if !create && !has(COLLECTIONS_DIR) {
+        return Err(no_database());
+    }
+    backend
+        .create_dir(dir)
+        .map_err(|e| StorageError::io(dir, "create", e))?;
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        backend
+            .sync_dir(parent)
+            .map_err(|e| StorageError::io(parent, "sync", e))?;
+    }
+    Ok(!has(COLLECTIONS_DIR))
+}
+
+fn check_database_file(
+    backend: &dyn Backend,
+    dir: &Path,
+    is_new: bool,
+    notes: &mut Vec<OpenNote>,
+) -> Result<(), StorageError> {
+    let path = dir.join(DATABASE_FILE);
+    match read_database_file(backend, dir) {
+        Ok(true) => return Ok(()),
+        Ok(false) if is_new => {}
+        Ok(false) | Err(StorageError::Damaged(_)) => {
+            notes.push(OpenNote::DatabaseFileRestored { path });
+        }
+        Err(error) => return Err(error),
+    }
+    let record = DatabaseRecord {
+        created: unix_seconds(),
+    };
+    backend::write_whole(
+        backend,
+        dir,
+        DATABASE_FILE,
+        &codec::frame(DATABASE, &record),
+    )?;
+    backend
+        .sync_dir(dir)
+        .map_err(|e| StorageError::io(dir, "sync", e))
+}
+
+/// Reads and checks the database file; returns whether there is one.
+pub(crate) fn read_database_file(backend: &dyn Backend, dir: &Path) -> Result<bool, StorageError> {
+    let path = dir.join(DATABASE_FILE);
+    match backend.map(&path) {
+        Ok(mapping) => {
+            codec::unframe_file::<DatabaseRecord>(DATABASE, &path, mapping.bytes()).map(|_| true)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StorageError::io(&path, "map", error)),
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs())
+}
+
+fn open_catalog(
+    backend: &dyn Backend,
+    dir: &Path,
+    notes: &mut Vec<OpenNote>,
+) -> Result<Catalog, StorageError> {
+    let path = dir.join(CATALOG_DIR);
+    let (cause, salvage) = match Catalog::open(&path) {
+        Ok(catalog) => return Ok(catalog),
+        Err(OpenError::Unavailable(error)) => return Err(error),
+        Err(OpenError::Damaged { cause, salvage }) => (cause, salvage),
+    };
+    let taken = |path: &PathBuf| path.symlink_metadata().is_ok();
+    let aside = |n: u32| dir.join(format!("catalog.damaged-{}-{n}", unix_seconds()));
+    let moved_to = (0..)
+        .map(aside)
+        .find(|path| !taken(path))
+        .unwrap_or_else(|| aside(0));
+    backend
+        .rename(&path, &moved_to)
+        .map_err(|e| StorageError::io(&path, "move aside", e))?;
+    backend
+        .sync_dir(dir)
+        .map_err(|e| StorageError::io(dir, "sync", e))?;
+    notes.push(OpenNote::CatalogRebuilt { moved_to, cause });
+    let catalog = Catalog::open(&path).map_err(|error| match error {
+        OpenError::Unavailable(error) => error,
+        OpenError::Damaged { cause: message, .. } => StorageError::Catalog { path, message },
+    })?;
+    for (tree, id, value) in &salvage {
+        catalog.put(*tree, id, value)?;
+    }
+    Ok(catalog)
+}
+
+fn open_aliases(
+    backend: &dyn Backend,
+    dir: &Path,
+    catalog: &Catalog,
+    notes: &mut Vec<OpenNote>,
+) -> Result<BTreeMap<String, u64>, StorageError> {
+    let cause = match aliases::read(backend, dir) {
+        Ok(Some(known)) => {
+            aliases::copy_to_catalog(catalog, &known)?;
+            return Ok(known);
+        }
+        Ok(None) => "the file is missing".to_owned(),
+        Err(StorageError::Damaged(damage)) => damage.to_string(),
+        Err(error) => return Err(error),
+    };
+    let copy = |(key, id): (Vec<u8>, Option<u64>)| Some((String::from_utf8(key).ok()?, id?));
+    let known: BTreeMap<String, u64> = catalog
+        .all::<u64>(Tree::Aliases)?
+        .into_iter()
+        .filter_map(copy)
+        .collect();
+    if known.is_empty() && cause == "the file is missing" {
+        return Ok(known);
+    }
+    aliases::write(backend, dir, &known)?;
+    notes.push(OpenNote::AliasesRestored { cause });
+    Ok(known)
+}
+
+fn open_collections(
+    root: &Arc<Root>,
+    notes: &mut Vec<OpenNote>,
+) -> Result<BTreeMap<String, Result<Collection, DamagedCollection>>, StorageError> {
+    let ids = collections_on_disk(root)?;
+    let mut known = BTreeMap::new();
+    for (key, record) in root.catalog.all::<CollectionRecord>(Tree::Collections)? {
+        if let Ok(key) = <[u8; 8]>::try_from(key) {
+            known.insert(u64::from_be_bytes(key), record);
+        }
+    }
+    let mut collections = BTreeMap::new();
+    for &id in &ids {
+        let record = known.remove(&id).flatten();
+        let opened = open_one(root, id, record.as_ref(), notes);
+        let mut name = match &opened {
+            Ok(collection) => collection.name().to_owned(),
+            Err(damaged) => damaged.name.clone(),
+        };
+        if collections.contains_key(&name) {
+            name = format!("{name} ({id:016x})");
+        }
+        collections.insert(name, opened);
+    }
+    for (id, record) in known {
+        // The catalog is the only one that remembers it: a directory does not go away by itself.
+        let Some(record) = record else { continue };
+        let path = create::dir_of(&root.collections_dir(), id);
+        let error = StorageError::damaged(&path, 0, "the collection's directory is missing");
+        let name = record.name.clone();
+        collections
+            .entry(name.clone())
+            .or_insert(Err(DamagedCollection { name, id, error }));
+    }
+    Ok(collections)
+}
+
+fn open_one(
+    root: &Arc<Root>,
+    id: u64,
+    record: Option<&CollectionRecord>,
+    notes: &mut Vec<OpenNote>,
+) -> Result<Collection, DamagedCollection> {
+    let name = record.map_or_else(|| format!("{id:016x}"), |record| record.name.clone());
+    let expected = record.map(|record| record.generation);
+    let inner = crate::collection::open::open(root, id, expected, notes)
+        .map_err(|error| DamagedCollection { name, id, error })?;
+    let now = CollectionRecord {
+        name: inner.name.clone(),
+        generation: inner.publishing.lock().generation,
+    };
+    if record != Some(&now) {
+        if record.is_none() {
+            notes.push(OpenNote::CatalogRecordRestored {
+                name: now.name.clone(),
+            });
+        }
+        // A catalog that cannot be written keeps nobody from reading: the files are the truth.
+        if let Err(error) = root
+            .catalog
+            .put(Tree::Collections, &catalog::collection_key(id), &now)
+        {
+            tracing::warn!(collection = %now.name, %error, "the catalog could not be brought up to date");
+        }
+    }
+    Ok(Collection {
+        inner: Arc::new(inner),
+    })
+}
+
+/// Ids of the collections' directories. What a crash left half made or half dropped is removed.
+fn collections_on_disk(root: &Root) -> Result<Vec<u64>, StorageError> {
+    let dir = root.collections_dir();
+    let entries = root
+        .backend
+        .list(&dir)
+        .map_err(|e| StorageError::io(&dir, "list", e))?;
+    let mut ids = Vec::new();
+    for entry in entries.into_iter().filter(|entry| entry.is_dir) {
+        let path = dir.join(&entry.name);
+        if let Some(id) = parse_id(&entry.name) {
+            ids.push(id);
+        } else if let Some(id) = entry.name.strip_suffix(create::DROPPED).and_then(parse_id) {
+            // The rename may not have been synced before the crash: sync it, then let the catalog forget.
+            let _ = root.backend.sync_dir(&dir);
+            root.catalog
+                .remove(Tree::Collections, &catalog::collection_key(id))?;
+            remove(&*root.backend, &path);
+        } else if entry
+            .name
+            .strip_suffix(create::BEING_MADE)
+            .and_then(parse_id)
+            .is_some()
+        {
+            remove(&*root.backend, &path);
+        }
+    }
+    Ok(ids)
+}
+
+fn remove(backend: &dyn Backend, dir: &Path) {
+    if let Err(error) = backend.remove_dir(dir) {
+        tracing::warn!(dir = %dir.display(), %error, "a leftover directory could not be removed");
+    }
+}
+
+fn parse_id(name: &str) -> Option<u64> {
+    (name.len() == 16)
+        .then(|| u64::from_str_radix(name, 16).ok())
+        .flatten()
+}

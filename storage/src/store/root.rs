@@ -1,0 +1,87 @@
+//! What a database's collections share: its directory, its disk, its catalog, its lock, and who seals.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use crate::backend::Backend;
+use crate::catalog::Catalog;
+use crate::collection::Inner;
+use crate::lock::Lock;
+
+use super::StoreOptions;
+
+/// Held by the store and by every collection; the lock goes with the last of them.
+#[derive(Debug)]
+pub(crate) struct Root {
+    pub(crate) dir: PathBuf,
+    pub(crate) options: StoreOptions,
+    pub(crate) backend: Arc<dyn Backend>,
+    // Dropped before the lock, so that who takes the lock finds sled closed.
+    pub(crate) catalog: Catalog,
+    seals: Mutex<Option<Sender<Weak<Inner>>>>,
+    closing: AtomicBool,
+    _lock: Lock,
+}
+
+impl Root {
+    pub(crate) fn new(dir: PathBuf, options: StoreOptions, catalog: Catalog, lock: Lock) -> Root {
+        let backend = options.backend.clone();
+        Root {
+            dir,
+            options,
+            backend,
+            catalog,
+            seals: Mutex::default(),
+            closing: false.into(),
+            _lock: lock,
+        }
+    }
+
+    pub(crate) fn collections_dir(&self) -> PathBuf {
+        self.dir.join("collections")
+    }
+
+    /// Has the background thread seal a collection; false when there is none.
+    pub(crate) fn request_seal(&self, collection: Weak<Inner>) -> bool {
+        self.seals
+            .lock()
+            .as_ref()
+            .is_some_and(|seals| seals.send(collection).is_ok())
+    }
+
+    /// Starts the thread that seals in the background.
+    pub(crate) fn start_sealer(self: &Arc<Root>) -> std::io::Result<JoinHandle<()>> {
+        let (sender, receiver) = channel();
+        let root = Arc::downgrade(self);
+        let thread = std::thread::Builder::new()
+            .name("fromagerie-seal".into())
+            .spawn(move || serve(receiver, &root))?;
+        *self.seals.lock() = Some(sender);
+        Ok(thread)
+    }
+
+    /// Lets the sealing thread end after what it is doing.
+    pub(crate) fn stop_sealer(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.seals.lock().take();
+    }
+}
+
+fn serve(requests: Receiver<Weak<Inner>>, root: &Weak<Root>) {
+    for collection in requests {
+        let closing = root
+            .upgrade()
+            .is_none_or(|root| root.closing.load(Ordering::Acquire));
+        if closing {
+            return;
+        }
+        if let Some(collection) = collection.upgrade() {
+            collection.seal_in_turn();
+        }
+    }
+}
