@@ -6,8 +6,6 @@
 Also runs as `python -m fromagerie.setup` where `python/` is on the path.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

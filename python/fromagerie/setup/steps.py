@@ -143,12 +143,28 @@ def environment(cache: Cache) -> Path:
             "On Debian and Ubuntu: `sudo apt install python3-venv`."
         )
     pip = [*find_pip(cache.root), "--python", str(cache.python)] if bare else [str(cache.python), "-m", "pip"]
-    cache.say("installing the demo's Python packages ...")
-    install = [*pip, "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", "-r", str(lock)]
-    if subprocess.run(install, check=False).returncode != 0:
-        raise SetupError("pip could not install the demo's packages; its own message stands above")
+    _install(cache, pip, lock)
     stamp_file.write_text(stamp)
     return cache.python
+
+
+def _install(cache: Cache, pip: List[str], lock: Path) -> None:
+    """Downloads the lock's wheels for this Python, then installs them without asking the index again."""
+    folder = cache.wheels / "python"
+    folder.mkdir(parents=True, exist_ok=True)
+    before = {path.name for path in folder.glob("*.whl")}
+    cache.say("the demo's Python packages: downloading ...")
+    checks = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", str(lock)]
+    if subprocess.run([*pip, "download", *checks, "--dest", str(folder)], check=False).returncode != 0:
+        raise SetupError("pip could not download the demo's packages; its own message stands above")
+    new = [path for path in sorted(folder.glob("*.whl")) if path.name not in before]
+    for path in new:
+        cache.say(f"{path.name.split('-')[0]} {path.name.split('-')[1]}: {path.stat().st_size / 1e6:.1f} MB")
+    total = sum(path.stat().st_size for path in new)
+    cache.say(f"{lock.name}: {len(new)} wheels, {total / 1e6:.1f} MB")
+    done = subprocess.run([*pip, "install", "--no-index", "--find-links", str(folder), *checks], check=False)
+    if done.returncode != 0:
+        raise SetupError("pip could not install the demo's packages; its own message stands above")
 
 
 def _run(cache: Cache, *arguments: str) -> None:
