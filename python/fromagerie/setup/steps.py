@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -110,10 +111,10 @@ def onnxruntime(cache: Cache) -> Path:
     (wheel,) = fetch_lock(cache, "onnxruntime.txt")
     place.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(wheel) as archive:
-        inside = f"onnxruntime/capi/{library.stem}"
-        names = [name for name in archive.namelist() if name.startswith(inside) and "providers" not in name]
+        pattern = re.compile(rf"onnxruntime/capi/libonnxruntime[.0-9]*\{library.suffix}[.0-9]*")
+        names = [name for name in archive.namelist() if pattern.fullmatch(name)]
         if len(names) != 1:
-            raise SetupError(f"{wheel.name} holds {len(names)} libraries like {inside}*, expected one")
+            raise SetupError(f"{wheel.name} holds {len(names)} libraries like {library.name}, expected one")
         partial = place / f".{library.name}.partial"
         with archive.open(names[0]) as source, open(partial, "wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
