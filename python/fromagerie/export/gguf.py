@@ -4,7 +4,8 @@ The demo's language model comes as a GGUF file (quantised blocks, llama.cpp's la
 numpy arrays back. It trusts nothing: every count, length and offset is checked against the file's size
 before memory is taken, so a damaged file is a `GgufError` and never a crash or an endless allocation.
 
-Read next: `llama.py` (what is built from these tensors), `tokenizer.py` (what is built from the metadata).
+Read next: `gguf_kinds.py` (the quantisations), `llama.py` (what is built from these tensors), `tokenizer.py` (what
+is built from the metadata).
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
+
+from .gguf_kinds import KINDS
 
 MAGIC = b"GGUF"
 MAX_ENTRIES = 1 << 16  # metadata keys and tensors; real files have hundreds
@@ -38,89 +41,6 @@ class TensorInfo:
     offset: int
     nbytes: int
 
-
-@dataclass(frozen=True)
-class Kind:
-    """A quantisation: `block` weights lie in `nbytes` bytes; `expand` turns [n, nbytes] u8 into [n, block] f32."""
-
-    name: str
-    block: int
-    nbytes: int
-    expand: Callable[[np.ndarray], np.ndarray]
-
-
-def _half(raw: np.ndarray, start: int) -> np.ndarray:
-    """The f16 at byte `start` of every block, as a column of f32."""
-    return np.ascontiguousarray(raw[:, start : start + 2]).view("<f2").astype(np.float32)
-
-
-def _nibbles(raw: np.ndarray) -> np.ndarray:
-    """The two 4-bit numbers of each byte; GGUF puts all low ones before all high ones in a block."""
-    return np.concatenate([raw & 15, raw >> 4], axis=1)
-
-
-def _fifth_bits(raw: np.ndarray, start: int) -> np.ndarray:
-    """The 32 high bits of a 5-bit block, one a weight, shifted into place."""
-    return np.unpackbits(raw[:, start : start + 4], axis=1, bitorder="little") << 4
-
-
-def _f32(raw: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(raw).view("<f4").astype(np.float32)
-
-
-def _f16(raw: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(raw).view("<f2").astype(np.float32)
-
-
-def _bf16(raw: np.ndarray) -> np.ndarray:
-    return (np.ascontiguousarray(raw).view("<u2").astype(np.uint32) << 16).view(np.float32)
-
-
-def _q4_0(raw: np.ndarray) -> np.ndarray:
-    return _half(raw, 0) * (_nibbles(raw[:, 2:]).astype(np.float32) - 8)
-
-
-def _q4_1(raw: np.ndarray) -> np.ndarray:
-    return _half(raw, 0) * _nibbles(raw[:, 4:]).astype(np.float32) + _half(raw, 2)
-
-
-def _q5_0(raw: np.ndarray) -> np.ndarray:
-    return _half(raw, 0) * ((_nibbles(raw[:, 6:]) | _fifth_bits(raw, 2)).astype(np.float32) - 16)
-
-
-def _q5_1(raw: np.ndarray) -> np.ndarray:
-    return _half(raw, 0) * (_nibbles(raw[:, 8:]) | _fifth_bits(raw, 4)).astype(np.float32) + _half(raw, 2)
-
-
-def _q8_0(raw: np.ndarray) -> np.ndarray:
-    return _half(raw, 0) * np.ascontiguousarray(raw[:, 2:]).view(np.int8).astype(np.float32)
-
-
-def _q6_k(raw: np.ndarray) -> np.ndarray:
-    """256 weights: 128 bytes of low nibbles, 64 of high pairs, 16 signed scales, one f16 over all."""
-    low = raw[:, :128].reshape(-1, 2, 1, 64)
-    high = raw[:, 128:192].reshape(-1, 2, 1, 32)
-    scales = np.ascontiguousarray(raw[:, 192:208]).view(np.int8).astype(np.float32)
-    shift4 = np.array([0, 4], np.uint8).reshape(1, 1, 2, 1)
-    shift2 = np.array([0, 2, 4, 6], np.uint8).reshape(1, 1, 4, 1)
-    four = ((low >> shift4) & 15).reshape(-1, 8, 32)
-    two = ((high >> shift2) & 3).reshape(-1, 8, 32)
-    weights = (four | (two << 4)).astype(np.float32) - 32
-    scale = (_half(raw, 208) * scales)[:, :, None]
-    return (weights.reshape(-1, 16, 16) * scale).reshape(-1, 256)
-
-
-KINDS: Dict[int, Kind] = {
-    0: Kind("F32", 1, 4, _f32),
-    1: Kind("F16", 1, 2, _f16),
-    2: Kind("Q4_0", 32, 18, _q4_0),
-    3: Kind("Q4_1", 32, 20, _q4_1),
-    6: Kind("Q5_0", 32, 22, _q5_0),
-    7: Kind("Q5_1", 32, 24, _q5_1),
-    8: Kind("Q8_0", 32, 34, _q8_0),
-    14: Kind("Q6_K", 256, 210, _q6_k),
-    30: Kind("BF16", 1, 2, _bf16),
-}
 
 # Metadata value types: struct letter and size. 8 is a string, 9 an array.
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}

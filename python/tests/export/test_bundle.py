@@ -80,7 +80,7 @@ def test_damaged_maps_are_refused(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(MapsError):
             read_safetensors(path)
-    for old, new in ((b'"shape": [8]', b'"shape": [9]'), (b"[0, 32]", b"[0, 99]"), (b"[0, 32]", b"[0,-32]"), (b'"F32"', b'"Q99"')):
+    for old, new in ((b": [8]", b": [9]"), (b"[0, 32]", b"[0, 99]"), (b"[0, 32]", b"[0,-32]"), (b'"F32"', b'"Q99"')):
         path.write_bytes(whole.replace(old, new))
         with pytest.raises(MapsError):
             read_safetensors(path)

@@ -62,7 +62,8 @@ def zipped(entries, storages):
 def example():
     a = np.arange(12, dtype="<f4").reshape(3, 4)
     b, c = np.arange(6, dtype="<f2"), np.array([7], "<i8")
-    entries = {"a": tensor("0", a), "turned": tensor("0", a, 1, (4, 2), (1, 4)), "b": tensor("1", b), "n": tensor("2", c)}
+    entries = {"a": tensor("0", a), "turned": tensor("0", a, 1, (4, 2), (1, 4))}
+    entries.update(b=tensor("1", b), n=tensor("2", c))
     return entries, {"0": a, "1": b, "2": c}
 
 
@@ -106,8 +107,8 @@ def test_code_before_the_tensors_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("change", [
-    {"offset": 1}, {"offset": -1}, {"shape": (4, 4)}, {"shape": (-1, 4)}, {"strides": (400000000, 1)}, {"strides": (1,)},
-    {"strides": (-1, 1)}, {"count": -1}, {"count": 2**31 - 1},
+    {"offset": 1}, {"offset": -1}, {"shape": (4, 4)}, {"shape": (-1, 4)}, {"strides": (400000000, 1)},
+    {"strides": (1,)}, {"strides": (-1, 1)}, {"count": -1}, {"count": 2**31 - 1},
 ], ids=str)  # fmt: skip
 def test_tensors_outside_their_storage(change, layout, tmp_path):
     array = np.zeros((3, 4), "<f4")

@@ -90,7 +90,8 @@ def test_convolution_norm_and_same_padding(side, stride, size):
         for j in range(out):
             window = padded[:, i * stride : i * stride + size, j * stride : j * stride + size]
             expected[:, i, j] = (weights["c.weight"] * window).sum((1, 2, 3))
-    gain, shift, mean, var = (weights[f"n.{p}"][:, None, None] for p in ("weight", "bias", "running_mean", "running_var"))
+    parts = ("weight", "bias", "running_mean", "running_var")
+    gain, shift, mean, var = (weights[f"n.{part}"][:, None, None] for part in parts)
     expected = np.clip((expected - mean) / np.sqrt(var + 1e-3) * gain + shift, 0, 6)
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
 
@@ -107,7 +108,8 @@ def test_maps_on_two_encoders_side_by_side():
     x = (both["features"] - maps.tensors["feature_mean"]) / maps.tensors["feature_std"]
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     t = maps.tensors
-    np.testing.assert_allclose(both["retrieval_embedding"], x @ t["visual_fc.0.weight"].T + t["visual_fc.0.bias"], atol=1e-5)
+    retrieval = x @ t["visual_fc.0.weight"].T + t["visual_fc.0.bias"]
+    np.testing.assert_allclose(both["retrieval_embedding"], retrieval, atol=1e-5)
     tokens = np.maximum(x @ t["visual_embeddings.0.weight"].T, 0) @ t["visual_embeddings.2.weight"].T
     np.testing.assert_allclose(both["visual_tokens"], tokens.reshape(2, TOKENS, HIDDEN), atol=1e-5)
 
