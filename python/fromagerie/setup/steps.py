@@ -191,7 +191,7 @@ def demo_bundle(cache: Cache) -> None:
     if not MAPS.is_file():
         cache.say(f"no trained maps at {MAPS}: the demo bundle is left out")
         return
-    sources = sorted((PACKAGE / "export").glob("*.py"))
+    sources = sorted((PACKAGE / "export").glob("*.py")) + sorted(MAPS.parent.glob("dialogue.json"))
     stamp = _stamp([LOCKS / "models.txt", LOCKS / "demo.txt", MAPS, *sources])
     stamp_file = cache.root / ".demo-bundle.stamp"
     if (cache.bundle / "fromagerie.json").is_file() and _fresh(stamp_file, stamp):

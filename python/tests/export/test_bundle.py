@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fromagerie.export.bundle import REQUIRED, preprocessing, write_bundle
+from fromagerie.export.demo import DIALOGUE, GENERATION, dialogue_settings
 from fromagerie.export.gguf import GgufError
 from fromagerie.export.maps import Maps, MapsError, read_safetensors, write_safetensors
 from fromagerie.export.tokenizer import build_tokenizer
@@ -58,6 +59,18 @@ def test_preprocessing_is_what_the_encoders_were_trained_with():
     found = (pixel * config["rescale_factor"] - config["image_mean"][0]) / config["image_std"][0]
     np.testing.assert_allclose(found, (pixel - 127) / 128, atol=1e-12)
     assert config["size"]["shortest_edge"] == config["crop_size"]["height"] == 224
+
+
+def test_training_words_the_dialogue(tmp_path):
+    path = tmp_path / "dialogue.json"
+    assert dialogue_settings(path) == (DIALOGUE, GENERATION)
+    path.write_text('{"preamble": "x", "image_context_weight": 0.5, "ret_bias": 2.0}')
+    dialogue, generation = dialogue_settings(path)
+    assert (dialogue["preamble"], dialogue["image_context_weight"], generation["ret_bias"]) == ("x", 0.5, 2.0)
+    assert dialogue["user"] == DIALOGUE["user"] and generation["eos_token_id"] == GENERATION["eos_token_id"]
+    path.write_text('{"preambel": "x"}')
+    with pytest.raises(MapsError, match="preambel"):
+        dialogue_settings(path)
 
 
 def test_safetensors_both_ways(tmp_path):
