@@ -9,6 +9,8 @@
 //! `image` crate in [`image`].
 
 pub mod bundle;
+pub mod cache;
+pub mod embeds;
 pub mod error;
 pub mod fake;
 pub mod image;
@@ -19,9 +21,11 @@ pub mod tokenizer;
 pub use bundle::generation::GenerationConfig;
 pub use bundle::manifest::{Dialogue, Manifest};
 pub use bundle::{Bundle, BundleError};
+pub use cache::{Cache, CacheState};
+pub use embeds::Embeds;
 pub use error::ModelError;
 pub use fake::FakeModel;
 pub use image::{ImageError, ImageLimits, Picture, Pixels, Preprocessor, decode_image, thumbnail};
-pub use model::{Cache, Embeds, Forward, ImageEncoding, Model};
-pub use onnx::{Device, LibraryError, OnnxModel, Runtime, RuntimeOptions};
+pub use model::{Forward, ImageEncoding, Model};
+pub use onnx::{Device, GraphError, LibraryError, OnnxModel, Runtime, RuntimeOptions};
 pub use tokenizer::{TokenStream, Tokenizer, TokenizerError};

@@ -4,10 +4,10 @@
 //! Runtime, or a few lines of arithmetic in a test, answers. Text becomes token ids, ids and pictures become rows of
 //! [`Embeds`], rows go through [`Model::forward`] once, and what they leave behind stays in a [`Cache`].
 
-use std::any::Any;
-
 use crate::bundle::generation::GenerationConfig;
 use crate::bundle::manifest::Manifest;
+use crate::cache::Cache;
+use crate::embeds::Embeds;
 use crate::error::ModelError;
 use crate::image::{Pixels, Preprocessor};
 use crate::tokenizer::TokenStream;
@@ -81,79 +81,6 @@ impl dyn Model + '_ {
     }
 }
 
-/// Rows of input embeddings, `[len, width]`, to be read by a model in this order.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Embeds {
-    data: Vec<f32>,
-    width: usize,
-}
-
-impl Embeds {
-    /// No rows yet, each to be `width` wide.
-    pub fn empty(width: usize) -> Self {
-        Self { data: Vec::new(), width }
-    }
-
-    /// Rows that lie one after another in `data`.
-    ///
-    /// # Errors
-    /// [`ModelError::WrongWidth`] when `data` is not a whole number of rows.
-    pub fn from_rows(data: Vec<f32>, width: usize) -> Result<Self, ModelError> {
-        if width == 0 || data.len() % width != 0 {
-            return Err(ModelError::WrongWidth { expected: width, found: data.len() });
-        }
-        Ok(Self { data, width })
-    }
-
-    /// Appends the rows of `other`.
-    ///
-    /// # Errors
-    /// [`ModelError::WrongWidth`] when its rows are of another width.
-    pub fn extend(&mut self, other: &Embeds) -> Result<(), ModelError> {
-        self.extend_rows(&other.data, other.width)
-    }
-
-    /// Appends rows that lie one after another in `rows`, such as [`ImageEncoding::visual_tokens`].
-    ///
-    /// # Errors
-    /// [`ModelError::WrongWidth`] when the rows are of another width.
-    pub fn extend_rows(&mut self, rows: &[f32], width: usize) -> Result<(), ModelError> {
-        if width != self.width || width == 0 || rows.len() % width != 0 {
-            return Err(ModelError::WrongWidth { expected: self.width, found: width });
-        }
-        self.data.extend_from_slice(rows);
-        Ok(())
-    }
-
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        self.data.len().checked_div(self.width).unwrap_or(0)
-    }
-
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
-    }
-
-    /// Values in a row: the model's hidden size.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// All rows, one after another.
-    pub fn data(&self) -> &[f32] {
-        &self.data
-    }
-
-    /// The rows in `range`, as embeddings of their own.
-    ///
-    /// `None` when the range does not lie within the rows.
-    pub fn slice(&self, range: std::ops::Range<usize>) -> Option<Self> {
-        let values = range.start.checked_mul(self.width)?..range.end.checked_mul(self.width)?;
-        Some(Self { data: self.data.get(values)?.to_vec(), width: self.width })
-    }
-}
-
 /// What one pass through the decoder says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forward {
@@ -169,7 +96,10 @@ impl Forward {
     /// # Errors
     /// [`ModelError::Degenerate`] when it has no direction, or when the position was not part of the call.
     pub fn query(&self, position: usize, dim: usize) -> Result<Vec<f32>, ModelError> {
-        let row = self.retrieval.get(position * dim..(position + 1) * dim).unwrap_or_default();
+        let row = self
+            .retrieval
+            .get(position * dim..(position + 1) * dim)
+            .unwrap_or_default();
         unit(row.to_vec(), "a text")
     }
 }
@@ -185,97 +115,18 @@ pub struct ImageEncoding {
     pub features: Vec<f32>,
 }
 
-/// Keys and values of the positions already read, so that none is read twice.
-///
-/// It belongs to the model that made it. Cloning copies the memory and so is spelt out: [`Cache::try_clone`].
-pub struct Cache {
-    state: Box<dyn CacheState>,
-}
-
-impl Cache {
-    /// A cache around an implementation's own state.
-    pub fn new(state: impl CacheState) -> Self {
-        Self { state: Box::new(state) }
-    }
-
-    /// Positions held.
-    pub fn len(&self) -> usize {
-        self.state.len()
-    }
-
-    /// Whether no position is held.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Forgets all but the first `len` positions; does nothing when there are not more.
-    ///
-    /// # Errors
-    /// [`ModelError::Graph`] when the shorter copy cannot be made; the cache is then as before.
-    pub fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
-        if len >= self.len() { Ok(()) } else { self.state.truncate(len) }
-    }
-
-    /// An independent copy.
-    ///
-    /// # Errors
-    /// [`ModelError::Graph`] when the copy cannot be made.
-    pub fn try_clone(&self) -> Result<Self, ModelError> {
-        Ok(Self { state: self.state.try_clone()? })
-    }
-
-    /// Memory held, for whoever keeps many of these within a bound.
-    pub fn bytes(&self) -> usize {
-        self.state.bytes()
-    }
-
-    /// The implementation's own state.
-    ///
-    /// # Errors
-    /// [`ModelError::ForeignCache`] when the cache is another implementation's.
-    pub fn state<S: CacheState>(&mut self) -> Result<&mut S, ModelError> {
-        let state: &mut dyn Any = self.state.as_mut();
-        state.downcast_mut().ok_or(ModelError::ForeignCache)
-    }
-}
-
-impl std::fmt::Debug for Cache {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cache").field("len", &self.len()).field("bytes", &self.bytes()).finish()
-    }
-}
-
-/// What an implementation of [`Model`] keeps in a [`Cache`].
-pub trait CacheState: Any + Send + Sync {
-    /// Positions held.
-    fn len(&self) -> usize;
-
-    /// Whether no position is held.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Forgets all but the first `len` positions; `len` is smaller than [`CacheState::len`].
-    ///
-    /// # Errors
-    /// When the shorter copy cannot be made; the state is then as before.
-    fn truncate(&mut self, len: usize) -> Result<(), ModelError>;
-
-    /// An independent copy.
-    ///
-    /// # Errors
-    /// When the copy cannot be made.
-    fn try_clone(&self) -> Result<Box<dyn CacheState>, ModelError>;
-
-    /// Memory held.
-    fn bytes(&self) -> usize;
-}
-
 /// `vector` scaled to unit length.
 pub(crate) fn unit(mut vector: Vec<f32>, what: &'static str) -> Result<Vec<f32>, ModelError> {
-    let norm = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+    let norm = vector
+        .iter()
+        .map(|v| f64::from(*v).powi(2))
+        .sum::<f64>()
+        .sqrt();
     if !norm.is_finite() || norm < 1e-12 {
-        return Err(ModelError::Degenerate { what, norm: norm as f32 });
+        return Err(ModelError::Degenerate {
+            what,
+            norm: norm as f32,
+        });
     }
     for value in &mut vector {
         *value = (f64::from(*value) / norm) as f32;
@@ -288,23 +139,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_of_another_width_are_refused() {
-        let mut embeds = Embeds::empty(3);
-        embeds.extend_rows(&[1.0; 6], 3).unwrap();
-        assert_eq!((embeds.len(), embeds.slice(1..2).unwrap().len()), (2, 1));
-        assert!(embeds.slice(1..3).is_none());
-        assert!(matches!(embeds.extend_rows(&[1.0; 4], 4), Err(ModelError::WrongWidth { expected: 3, found: 4 })));
-        assert!(matches!(embeds.extend_rows(&[1.0; 4], 3), Err(ModelError::WrongWidth { .. })));
-        assert!(Embeds::from_rows(vec![1.0; 5], 3).is_err());
-    }
-
-    #[test]
     fn a_vector_without_direction_is_refused() {
         for bad in [vec![0.0; 4], vec![f32::NAN, 1.0], vec![f32::INFINITY, 1.0]] {
-            assert!(matches!(unit(bad, "a test"), Err(ModelError::Degenerate { .. })));
+            assert!(matches!(
+                unit(bad, "a test"),
+                Err(ModelError::Degenerate { .. })
+            ));
         }
         assert_eq!(unit(vec![3.0, 4.0], "a test").unwrap(), [0.6, 0.8]);
-        let forward = Forward { logits: vec![], retrieval: vec![0.0, 2.0] };
+        let forward = Forward {
+            logits: vec![],
+            retrieval: vec![0.0, 2.0],
+        };
         assert_eq!(forward.query(0, 2).unwrap(), [0.0, 1.0]);
         assert!(forward.query(1, 2).is_err());
     }

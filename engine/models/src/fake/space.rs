@@ -28,9 +28,42 @@ pub const COLOURS: [(&str, [f32; 3]); 13] = [
 
 /// Words that mean nothing to a query.
 const FILLERS: [&str; 36] = [
-    "a", "an", "the", "of", "me", "i", "you", "it", "is", "in", "on", "to", "and", "or", "with", "please", "show", "picture",
-    "image", "photo", "another", "one", "now", "this", "that", "like", "user", "assistant", "system", "here", "said", "can",
-    "what", "more", "some", "want",
+    "a",
+    "an",
+    "the",
+    "of",
+    "me",
+    "i",
+    "you",
+    "it",
+    "is",
+    "in",
+    "on",
+    "to",
+    "and",
+    "or",
+    "with",
+    "please",
+    "show",
+    "picture",
+    "image",
+    "photo",
+    "another",
+    "one",
+    "now",
+    "this",
+    "that",
+    "like",
+    "user",
+    "assistant",
+    "system",
+    "here",
+    "said",
+    "can",
+    "what",
+    "more",
+    "some",
+    "want",
 ];
 
 /// The unit vector of a colour.
@@ -63,6 +96,8 @@ pub fn of_word(word: &str) -> Option<[f32; DIM]> {
 
 /// FNV-1a, 64 bits, with its upper half folded in.
 pub(super) fn hash(bytes: &[u8]) -> u64 {
-    let hash = bytes.iter().fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3));
+    let hash = bytes.iter().fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3)
+    });
     hash ^ hash >> 32
 }

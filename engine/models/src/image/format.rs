@@ -44,7 +44,10 @@ const MISTAKEN: [(&[u8], &str); 11] = [
     (b"OggS", "an Ogg recording"),
     (b"\x1A\x45\xDF\xA3", "a Matroska or WebM video"),
     (b"SQLite format 3", "an SQLite database"),
-    (b"version https://git-lfs", "a Git LFS pointer (the file itself was not fetched)"),
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer (the file itself was not fetched)",
+    ),
     (b"data:image/", "a data URL (send the decoded bytes)"),
 ];
 
@@ -58,8 +61,13 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str), Ima
     {
         return Ok(*found);
     }
-    let unsupported = |format: &str| Err(ImageError::Unsupported { format: format.into() });
-    let begins_at = |at: usize, with: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(with));
+    let unsupported = |format: &str| {
+        Err(ImageError::Unsupported {
+            format: format.into(),
+        })
+    };
+    let begins_at =
+        |at: usize, with: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(with));
     if let Some((_, _, name)) = RECOGNISED.iter().find(|(at, with, _)| begins_at(*at, with)) {
         return unsupported(name);
     }
@@ -82,15 +90,22 @@ fn looks_like(bytes: &[u8]) -> &'static str {
     // The cut may go through a character; what comes before it is enough.
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
-        Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default(),
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
+        }
         Err(_) => return "binary data of no known format",
     };
-    let text = text.trim_start_matches('\u{FEFF}').trim_start().to_ascii_lowercase();
+    let text = text
+        .trim_start_matches('\u{FEFF}')
+        .trim_start()
+        .to_ascii_lowercase();
     match text.as_bytes() {
         [] if bytes.is_empty() => "nothing: there are no bytes",
         [] => "blank text",
         _ if text.contains("<svg") => SVG,
-        _ if text.starts_with("<!doctype html") || text.starts_with("<html") => "an HTML page (the address may need a login, or be of a page about the picture)",
+        _ if text.starts_with("<!doctype html") || text.starts_with("<html") => {
+            "an HTML page (the address may need a login, or be of a page about the picture)"
+        }
         _ if text.starts_with("<?xml") => "an XML document",
         [b'{' | b'[', ..] => "a JSON document",
         _ if text.contains('\0') => "binary data of no known format",

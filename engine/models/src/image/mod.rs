@@ -2,8 +2,9 @@
 //!
 //! [`decode_image`] turns bytes from anywhere into a [`Picture`], within limits and with a reason when it cannot
 //! ([`decode`]). A [`Preprocessor`] makes the model's [`Pixels`] of it ([`preprocess`]), resizing exactly as Pillow
-//! does ([`resize`]), for that is what models were trained on. [`thumbnail`] makes a small JPEG for people.
+//! does (`resize`), for that is what models were trained on. [`thumbnail`] makes a small JPEG for people.
 
+mod canvas;
 pub mod decode;
 mod format;
 pub mod picture;
@@ -49,7 +50,9 @@ pub enum ImageError {
         reason: String,
     },
     /// More pixels than are decoded.
-    #[error("the picture has {width}x{height} pixels; decoded are sides of at most {side_max} and at most {pixels_max} pixels in all")]
+    #[error(
+        "the picture has {width}x{height} pixels; decoded are sides of at most {side_max} and at most {pixels_max} pixels in all"
+    )]
     TooLarge {
         /// Width by the header.
         width: u32,
@@ -69,7 +72,9 @@ pub enum ImageError {
         limit: usize,
     },
     /// A picture that needs more memory to decode than allowed.
-    #[error("decoding the picture of {width}x{height} pixels needs more than {limit} bytes of memory")]
+    #[error(
+        "decoding the picture of {width}x{height} pixels needs more than {limit} bytes of memory"
+    )]
     TooMuchMemory {
         /// Width by the header.
         width: u32,

@@ -9,6 +9,7 @@ use std::ops::Range;
 use serde::Deserialize;
 
 use super::Picture;
+use super::canvas::{Canvas, Transparency};
 use super::resize::{Rows, Window, bicubic};
 use crate::bundle::fields::{ConfigError, exactly, in_range, wrong};
 
@@ -32,16 +33,6 @@ pub struct Pixels {
     width: u32,
     height: u32,
     data: Vec<f32>,
-}
-
-/// What to do with transparent pixels.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Transparency {
-    background: [u8; 3],
-    trim: bool,
-    #[serde(default)]
-    margin: f64,
 }
 
 #[derive(Deserialize)]
@@ -110,7 +101,11 @@ impl Preprocessor {
         Ok(Self {
             shortest_edge,
             crop_width: in_range("crop_size.width", config.crop_size.width, 1..=shortest_edge)?,
-            crop_height: in_range("crop_size.height", config.crop_size.height, 1..=shortest_edge)?,
+            crop_height: in_range(
+                "crop_size.height",
+                config.crop_size.height,
+                1..=shortest_edge,
+            )?,
             values: values(&config)?,
             transparency: config.transparency,
         })
@@ -119,9 +114,21 @@ impl Preprocessor {
     /// Makes squares of `side` pixels, values 0 to 1, transparency on white: for models that read plain bytes.
     pub(crate) fn bytes(side: u32) -> Self {
         let mut values = Box::new([[0.0; 256]; 3]);
-        values.iter_mut().for_each(|channel| *channel = std::array::from_fn(|byte| byte as f32 / 255.0));
-        let transparency = Some(Transparency { background: [255; 3], trim: false, margin: 0.0 });
-        Self { shortest_edge: side, crop_width: side, crop_height: side, transparency, values }
+        values
+            .iter_mut()
+            .for_each(|channel| *channel = std::array::from_fn(|byte| byte as f32 / 255.0));
+        let transparency = Some(Transparency {
+            background: [255; 3],
+            trim: false,
+            margin: 0.0,
+        });
+        Self {
+            shortest_edge: side,
+            crop_width: side,
+            crop_height: side,
+            transparency,
+            values,
+        }
     }
 
     /// Width of the [`Pixels`] made.
@@ -140,9 +147,19 @@ impl Preprocessor {
         let plane = self.crop_width as usize * self.crop_height as usize;
         let mut data = Vec::with_capacity(3 * plane);
         for (channel, values) in self.values.iter().enumerate() {
-            data.extend(cropped.iter().skip(channel).step_by(3).map(|byte| values[usize::from(*byte)]));
+            data.extend(
+                cropped
+                    .iter()
+                    .skip(channel)
+                    .step_by(3)
+                    .map(|byte| values[usize::from(*byte)]),
+            );
         }
-        Pixels { width: self.crop_width, height: self.crop_height, data }
+        Pixels {
+            width: self.crop_width,
+            height: self.crop_height,
+            data,
+        }
     }
 
     /// The bytes of the tensor before scaling: RGB, row by row.
@@ -153,25 +170,44 @@ impl Preprocessor {
         };
         let (width, height) = canvas.size();
         let target = shortest_side_to(width, height, self.shortest_edge);
-        let window = Window { columns: centre(target.0, self.crop_width), rows: centre(target.1, self.crop_height) };
+        let window = Window {
+            columns: centre(target.0, self.crop_width),
+            rows: centre(target.1, self.crop_height),
+        };
         bicubic(&canvas, target, &window)
     }
 }
 
 /// The value of every byte: scaled as f64 and normalised as f32, as Hugging Face's processor computes it.
 fn values(config: &Config) -> Result<Box<[[f32; 256]; 3]>, ConfigError> {
-    let factor = if config.do_rescale { config.rescale_factor } else { 1.0 };
+    let factor = if config.do_rescale {
+        config.rescale_factor
+    } else {
+        1.0
+    };
     in_range("rescale_factor", factor, f64::MIN_POSITIVE..=1e6)?;
     let mut values = Box::new([[0.0; 256]; 3]);
-    for ((channel, mean), std) in values.iter_mut().zip(config.image_mean).zip(config.image_std) {
+    for ((channel, mean), std) in values
+        .iter_mut()
+        .zip(config.image_mean)
+        .zip(config.image_std)
+    {
         in_range("image_mean", mean, -1e6..=1e6)?;
         in_range("image_std", std, 1e-6..=1e6)?;
         for (byte, value) in channel.iter_mut().enumerate() {
             let scaled = (byte as f64 * factor) as f32;
-            *value = if config.do_normalize { (scaled - mean) / std } else { scaled };
+            *value = if config.do_normalize {
+                (scaled - mean) / std
+            } else {
+                scaled
+            };
         }
         if channel.iter().any(|value| !value.is_finite()) {
-            return Err(wrong("rescale_factor", factor, "a factor that leaves all pixel values finite"));
+            return Err(wrong(
+                "rescale_factor",
+                factor,
+                "a factor that leaves all pixel values finite",
+            ));
         }
     }
     Ok(values)
@@ -181,7 +217,11 @@ fn values(config: &Config) -> Result<Box<[[f32; 256]; 3]>, ConfigError> {
 fn shortest_side_to(width: u32, height: u32, side: u32) -> (u32, u32) {
     let (short, long) = (width.min(height), width.max(height));
     let longer = (f64::from(side) * f64::from(long) / f64::from(short)) as u32;
-    if width <= height { (side, longer) } else { (longer, side) }
+    if width <= height {
+        (side, longer)
+    } else {
+        (longer, side)
+    }
 }
 
 fn centre(of: u32, wanted: u32) -> Range<u32> {
@@ -195,7 +235,11 @@ impl Pixels {
     /// `None` when the length does not fit or a side is zero.
     pub fn new(width: u32, height: u32, data: Vec<f32>) -> Option<Self> {
         let fits = width > 0 && height > 0 && data.len() == 3 * width as usize * height as usize;
-        fits.then_some(Self { width, height, data })
+        fits.then_some(Self {
+            width,
+            height,
+            data,
+        })
     }
 
     /// Values in a row.
@@ -212,109 +256,6 @@ impl Pixels {
     pub fn data(&self) -> &[f32] {
         &self.data
     }
-}
-
-/// A picture as it is resized: as it is, or the visible part of it on a background. Rows are made when asked for.
-pub(super) struct Canvas<'a> {
-    picture: &'a Picture,
-    width: u32,
-    height: u32,
-    /// Where the picture's part lies on the canvas.
-    offset: (u32, u32),
-    /// The part of the picture shown.
-    columns: Range<u32>,
-    rows: Range<u32>,
-    background: Option<[u8; 3]>,
-}
-
-impl<'a> Canvas<'a> {
-    /// The picture without its opacity.
-    pub(super) fn plain(picture: &'a Picture) -> Self {
-        let (width, height) = (picture.width(), picture.height());
-        Self { picture, width, height, offset: (0, 0), columns: 0..width, rows: 0..height, background: None }
-    }
-
-    /// The whole picture on a background.
-    pub(super) fn on(picture: &'a Picture, background: [u8; 3]) -> Self {
-        Self { background: Some(background), ..Self::plain(picture) }
-    }
-
-    fn transparent(picture: &'a Picture, rule: &Transparency) -> Self {
-        let whole = Self::on(picture, rule.background);
-        if !rule.trim {
-            return whole;
-        }
-        let (columns, rows) = visible(picture).unwrap_or((0..picture.width(), 0..picture.height()));
-        let (width, height) = (columns.len() as u32, rows.len() as u32);
-        let side = (f64::from(width.max(height)) * (1.0 + 2.0 * rule.margin)).ceil() as u32;
-        let offset = ((side - width) / 2, (side - height) / 2);
-        Self { width: side, height: side, offset, columns, rows, ..whole }
-    }
-}
-
-impl Canvas<'_> {
-    /// The picture's row that lies in row `y` of the canvas.
-    fn shown(&self, y: u32) -> Option<u32> {
-        y.checked_sub(self.offset.1).map(|y| y + self.rows.start).filter(|y| self.rows.contains(y))
-    }
-}
-
-impl Rows for Canvas<'_> {
-    fn size(&self) -> (u32, u32) {
-        (self.width, self.height)
-    }
-
-    fn single_colour(&self, y: u32) -> Option<[u8; 3]> {
-        if self.shown(y).is_some() { None } else { self.background }
-    }
-
-    fn row<'b>(&'b self, y: u32, scratch: &'b mut Vec<u8>) -> &'b [u8] {
-        let shown = self.shown(y);
-        let channels = self.picture.channels();
-        let part = shown.map(|y| {
-            let columns = self.columns.start as usize * channels..self.columns.end as usize * channels;
-            &self.picture.row(y)[columns]
-        });
-        match (part, self.background) {
-            (Some(row), None) if channels == 3 => row,
-            (part, background) => {
-                let background = background.unwrap_or_default();
-                scratch.clear();
-                scratch.extend(background.repeat(self.offset.0 as usize));
-                for pixel in part.unwrap_or_default().chunks_exact(channels) {
-                    scratch.extend_from_slice(&match (pixel, self.background) {
-                        ([r, g, b, a], Some(behind)) => blend([*r, *g, *b], *a, behind),
-                        (pixel, _) => [pixel[0], pixel[1], pixel[2]],
-                    });
-                }
-                let missing = self.width as usize - scratch.len() / 3;
-                scratch.extend(background.repeat(missing));
-                scratch
-            }
-        }
-    }
-}
-
-/// `colour` of opacity `alpha` before `behind`, rounded to the nearest; 255 is odd, so there are no ties.
-fn blend(colour: [u8; 3], alpha: u8, behind: [u8; 3]) -> [u8; 3] {
-    let (alpha, rest) = (u32::from(alpha), u32::from(255 - alpha));
-    std::array::from_fn(|c| ((u32::from(colour[c]) * alpha + u32::from(behind[c]) * rest + 127) / 255) as u8)
-}
-
-/// Columns and rows of the smallest box around all pixels that are not fully transparent.
-fn visible(picture: &Picture) -> Option<(Range<u32>, Range<u32>)> {
-    let mut columns: Option<Range<u32>> = None;
-    let mut rows: Option<Range<u32>> = None;
-    for y in 0..picture.height() {
-        let shows = |pixel: &[u8]| pixel[3] > 0;
-        let mut row = picture.row(y).chunks_exact(4);
-        let Some(left) = row.position(shows) else { continue };
-        let right = row.rposition(shows).map_or(left, |after| left + 1 + after);
-        let seen = columns.unwrap_or(u32::MAX..0);
-        columns = Some(seen.start.min(left as u32)..seen.end.max(right as u32 + 1));
-        rows = Some(rows.map_or(y, |rows| rows.start)..y + 1);
-    }
-    columns.zip(rows)
 }
 
 #[cfg(test)]

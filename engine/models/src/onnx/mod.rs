@@ -1,8 +1,8 @@
 //! ONNX Runtime: the library, the sessions, and a [`Model`](crate::Model) made of three graphs.
 //!
-//! This is the only room that names `ort`. [`library`] finds and checks the shared library before it is loaded
-//! ([`elf`]), [`runtime`] loads it once a process, [`session`] holds a graph to what the manifest promises, and
-//! [`embed`], [`decoder`] and [`vision`] each know the inputs and outputs of one graph. [`OnnxModel`] puts them together.
+//! This is the only room that names `ort`. `library` finds and checks the shared library before it is loaded
+//! (`elf`), `runtime` loads it once a process, `session` and `ports` hold a graph to what the manifest promises, and
+//! `embed`, `decoder` and `vision` each know the inputs and outputs of one graph. [`OnnxModel`] puts them together.
 
 mod cores;
 mod decoder;
@@ -12,6 +12,7 @@ mod embed;
 mod library;
 mod model;
 mod past;
+mod ports;
 mod runtime;
 mod session;
 mod vision;

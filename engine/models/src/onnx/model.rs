@@ -8,9 +8,11 @@ use super::vision::Vision;
 use crate::bundle::generation::GenerationConfig;
 use crate::bundle::manifest::Manifest;
 use crate::bundle::{Bundle, DECODER, EMBED_TOKENS, TOKENIZER, VISION_ENCODER};
+use crate::cache::Cache;
+use crate::embeds::Embeds;
 use crate::error::ModelError;
 use crate::image::{Pixels, Preprocessor};
-use crate::model::{Cache, Embeds, Forward, ImageEncoding, Model};
+use crate::model::{Forward, ImageEncoding, Model};
 use crate::tokenizer::Tokenizer;
 
 /// A FROMAGe-like model: a decoder, an image encoder, and maps between them, as ONNX graphs.
@@ -33,7 +35,12 @@ impl OnnxModel {
             tokenizer: Tokenizer::open(&bundle.path(TOKENIZER), manifest, bundle.generation())?,
             embed: Embed::load(runtime, &bundle.path(EMBED_TOKENS), manifest)?,
             decoder: Decoder::load(runtime, &bundle.path(DECODER), manifest)?,
-            vision: Vision::load(runtime, &bundle.path(VISION_ENCODER), manifest, bundle.preprocessor())?,
+            vision: Vision::load(
+                runtime,
+                &bundle.path(VISION_ENCODER),
+                manifest,
+                bundle.preprocessor(),
+            )?,
             bundle: bundle.clone(),
         };
         model.trial()?;
@@ -48,7 +55,11 @@ impl OnnxModel {
         self.forward(&rows, &mut cache)?;
         self.forward(&rows, &mut cache)?;
         let (width, height) = (self.preprocessor().width(), self.preprocessor().height());
-        let grey = Pixels::new(width, height, vec![0.1; 3 * width as usize * height as usize]);
+        let grey = Pixels::new(
+            width,
+            height,
+            vec![0.1; 3 * width as usize * height as usize],
+        );
         match self.vision.run(grey.as_slice()) {
             // A flat picture may well have no direction; others will.
             Ok(_) | Err(ModelError::Degenerate { .. }) => Ok(()),

@@ -9,8 +9,8 @@ use ort::value::{DynValue, Tensor};
 
 use super::reason;
 use super::session::GraphError;
+use crate::cache::CacheState;
 use crate::error::ModelError;
-use crate::model::CacheState;
 
 /// Sizes of a key or value: `[1, heads, len, width]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,12 @@ pub(super) struct Past {
 impl Past {
     /// The past of a sequence that has not begun.
     pub(super) fn empty(shape: HeadShape, layers: usize) -> Self {
-        Self { shape, layers, len: 0, tensors: Vec::new() }
+        Self {
+            shape,
+            layers,
+            len: 0,
+            tensors: Vec::new(),
+        }
     }
 
     /// Whether it is the past of a decoder of this shape.
@@ -45,7 +50,12 @@ impl Past {
             return Ok(self.tensors.iter().map(SessionInputValue::from).collect());
         }
         // An array of length zero cannot be handed over; an allocator makes a tensor of it.
-        let nothing = || Tensor::<f32>::new(&Allocator::default(), [1, self.shape.heads, 0, self.shape.width]);
+        let nothing = || {
+            Tensor::<f32>::new(
+                &Allocator::default(),
+                [1, self.shape.heads, 0, self.shape.width],
+            )
+        };
         std::iter::repeat_with(nothing)
             .take(2 * self.layers)
             .map(|tensor| Ok(tensor.map_err(failed)?.into()))
@@ -66,11 +76,20 @@ impl Past {
         }
         let cut = |tensor: &DynValue| -> ort::Result<DynValue> {
             let (_, values) = tensor.try_extract_tensor::<f32>()?;
-            let heads_kept = values.chunks_exact(self.len * width).map(|head| &head[..len * width]);
+            let heads_kept = values
+                .chunks_exact(self.len * width)
+                .map(|head| &head[..len * width]);
             let kept = heads_kept.collect::<Vec<_>>().concat();
             Ok(Tensor::from_array(([1, heads, len, width], kept))?.into_dyn())
         };
-        first.replace(len, self.tensors.iter().map(cut).collect::<ort::Result<_>>().map_err(failed)?);
+        first.replace(
+            len,
+            self.tensors
+                .iter()
+                .map(cut)
+                .collect::<ort::Result<_>>()
+                .map_err(failed)?,
+        );
         Ok(first)
     }
 }
@@ -95,5 +114,8 @@ impl CacheState for Past {
 }
 
 fn failed(error: ort::Error) -> GraphError {
-    GraphError::Run { graph: "decoder_model_merged", why: reason(&error) }
+    GraphError::Run {
+        graph: "decoder_model_merged",
+        why: reason(&error),
+    }
 }

@@ -4,14 +4,14 @@
 //! what was found. Sessions are behind a lock, because ONNX Runtime's binding wants them used by one thread at a time.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ort::session::{Session, SessionInputValue, SessionOutputs};
-use ort::value::{Outlet, TensorElementType, ValueType};
+use ort::value::{TensorElementType, ValueType};
 use parking_lot::Mutex;
 
 use super::device::Device;
+use super::ports::{Port, check_ports};
 use super::reason;
 use super::runtime::Runtime;
 
@@ -95,52 +95,6 @@ pub enum GraphError {
     },
 }
 
-/// What a dimension must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dim {
-    /// Left open by the graph.
-    Open(&'static str),
-    /// This size, or left open by the graph.
-    Is(u32),
-}
-
-/// An input or output as it must be.
-#[derive(Debug, Clone)]
-pub(super) struct Port {
-    pub(super) name: String,
-    pub(super) element: TensorElementType,
-    pub(super) dims: Vec<Dim>,
-}
-
-impl Port {
-    pub(super) fn f32(name: impl Into<String>, dims: impl Into<Vec<Dim>>) -> Self {
-        Self { name: name.into(), element: TensorElementType::Float32, dims: dims.into() }
-    }
-
-    pub(super) fn i64(name: impl Into<String>, dims: impl Into<Vec<Dim>>) -> Self {
-        Self { name: name.into(), element: TensorElementType::Int64, dims: dims.into() }
-    }
-
-    fn allows(&self, found: &ValueType) -> bool {
-        let ValueType::Tensor { ty, shape, .. } = found else { return false };
-        let fits = |(dim, size): (&Dim, &i64)| match dim {
-            Dim::Open(_) => *size < 0,
-            Dim::Is(expected) => *size < 0 || *size == i64::from(*expected),
-        };
-        *ty == self.element && shape.len() == self.dims.len() && self.dims.iter().zip(shape.iter()).all(fits)
-    }
-}
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dims = self.dims.iter().map(|dim| match dim {
-            Dim::Open(name) => (*name).to_owned(),
-            Dim::Is(size) => size.to_string(),
-        });
-        write!(f, "{} [{}]", self.element, dims.collect::<Vec<_>>().join(", "))
-    }
-}
-
 /// A loaded graph.
 pub(super) struct Graph {
     name: &'static str,
@@ -157,15 +111,30 @@ impl Graph {
         inputs: &[Port],
         outputs: &[Port],
     ) -> Result<Self, GraphError> {
-        let why = |error: ort::Error| GraphError::Load { graph: name, path: path.into(), why: reason(&error) };
+        let why = |error: ort::Error| GraphError::Load {
+            graph: name,
+            path: path.into(),
+            why: reason(&error),
+        };
         let session = open(runtime, path, threads).map_err(why)?;
         check_ports(name, "input", inputs, session.inputs())?;
         check_ports(name, "output", outputs, session.outputs())?;
-        if let Some(unknown) = session.inputs().iter().find(|found| inputs.iter().all(|port| port.name != found.name())) {
+        if let Some(unknown) = session
+            .inputs()
+            .iter()
+            .find(|found| inputs.iter().all(|port| port.name != found.name()))
+        {
             let known = inputs.iter().map(|port| port.name.clone()).collect();
-            return Err(GraphError::UnknownInput { graph: name, name: unknown.name().into(), known });
+            return Err(GraphError::UnknownInput {
+                graph: name,
+                name: unknown.name().into(),
+                known,
+            });
         }
-        Ok(Self { name, session: Mutex::new(session) })
+        Ok(Self {
+            name,
+            session: Mutex::new(session),
+        })
     }
 
     /// Runs the graph and hands its answers to `read`.
@@ -176,11 +145,17 @@ impl Graph {
     ) -> Result<T, GraphError> {
         let mut session = self.session.lock();
         let outputs = session.run(inputs).map_err(|error| self.failed(&error))?;
-        read(&mut Answers { graph: self.name, outputs })
+        read(&mut Answers {
+            graph: self.name,
+            outputs,
+        })
     }
 
     pub(super) fn failed(&self, error: &ort::Error) -> GraphError {
-        GraphError::Run { graph: self.name, why: reason(error) }
+        GraphError::Run {
+            graph: self.name,
+            why: reason(error),
+        }
     }
 }
 
@@ -193,42 +168,81 @@ pub(super) struct Answers<'s> {
 impl Answers<'_> {
     /// A copy of an output's values, which must have this shape and no NaN.
     pub(super) fn values(&self, output: &str, shape: &[usize]) -> Result<Vec<f32>, GraphError> {
-        let Some(value) = self.outputs.get(output) else { return Err(self.absent(output)) };
-        let (found, values) = value
-            .try_extract_tensor::<f32>()
-            .map_err(|error| GraphError::Run { graph: self.graph, why: reason(&error) })?;
+        let Some(value) = self.outputs.get(output) else {
+            return Err(self.absent(output));
+        };
+        let (found, values) =
+            value
+                .try_extract_tensor::<f32>()
+                .map_err(|error| GraphError::Run {
+                    graph: self.graph,
+                    why: reason(&error),
+                })?;
         self.check_shape(output, shape, found)?;
         if values.iter().any(|value| value.is_nan()) {
-            return Err(GraphError::NotANumber { graph: self.graph, output: output.into() });
+            return Err(GraphError::NotANumber {
+                graph: self.graph,
+                output: output.into(),
+            });
         }
         Ok(values.to_vec())
     }
 
     /// An output itself, moved out, which must have this shape.
-    pub(super) fn take(&mut self, output: &str, shape: &[usize]) -> Result<ort::value::DynValue, GraphError> {
-        let Some(value) = self.outputs.remove(output) else { return Err(self.absent(output)) };
+    pub(super) fn take(
+        &mut self,
+        output: &str,
+        shape: &[usize],
+    ) -> Result<ort::value::DynValue, GraphError> {
+        let Some(value) = self.outputs.remove(output) else {
+            return Err(self.absent(output));
+        };
         match value.dtype() {
-            ValueType::Tensor { ty: TensorElementType::Float32, shape: found, .. } => self.check_shape(output, shape, found)?,
+            ValueType::Tensor {
+                ty: TensorElementType::Float32,
+                shape: found,
+                ..
+            } => self.check_shape(output, shape, found)?,
             _ => return Err(self.absent(output)),
         }
         Ok(value)
     }
 
-    fn check_shape(&self, output: &str, expected: &[usize], found: &[i64]) -> Result<(), GraphError> {
-        let same = expected.len() == found.len() && expected.iter().zip(found).all(|(e, f)| i64::try_from(*e) == Ok(*f));
+    fn check_shape(
+        &self,
+        output: &str,
+        expected: &[usize],
+        found: &[i64],
+    ) -> Result<(), GraphError> {
+        let same = expected.len() == found.len()
+            && expected
+                .iter()
+                .zip(found)
+                .all(|(e, f)| i64::try_from(*e) == Ok(*f));
         if same {
             return Ok(());
         }
-        Err(GraphError::Shape { graph: self.graph, output: output.into(), expected: expected.into(), found: found.into() })
+        Err(GraphError::Shape {
+            graph: self.graph,
+            output: output.into(),
+            expected: expected.into(),
+            found: found.into(),
+        })
     }
 
     fn absent(&self, output: &str) -> GraphError {
-        GraphError::NoPort { graph: self.graph, side: "output", name: output.into(), found: vec![] }
+        GraphError::NoPort {
+            graph: self.graph,
+            side: "output",
+            name: output.into(),
+            found: vec![],
+        }
     }
 }
 
 fn open(runtime: &Runtime, path: &Path, threads: usize) -> ort::Result<Session> {
-    let builder = Session::builder(runtime.environment())?.with_log_level(ort::logging::LogLevel::Warning)?;
+    let builder =
+        Session::builder(runtime.environment())?.with_log_level(ort::logging::LogLevel::Warning)?;
     let mut builder = on_device(builder.with_intra_threads(threads)?, runtime.device())?;
     builder.commit_from_file(path)
 }
@@ -242,7 +256,10 @@ fn on_device(
         Device::Cpu => Ok(builder),
         Device::Cuda(gpu) => {
             // Without this a missing GPU would mean a silent fall to the CPU.
-            let provider = ort::ep::CUDA::default().with_device_id(gpu as i32).build().error_on_failure();
+            let provider = ort::ep::CUDA::default()
+                .with_device_id(gpu as i32)
+                .build()
+                .error_on_failure();
             Ok(builder.with_execution_providers([provider])?)
         }
     }
@@ -255,18 +272,4 @@ fn on_device(
     _: Device,
 ) -> ort::Result<ort::session::builder::SessionBuilder> {
     Ok(builder)
-}
-
-fn check_ports(graph: &'static str, side: &'static str, expected: &[Port], found: &[Outlet]) -> Result<(), GraphError> {
-    for port in expected {
-        let Some(outlet) = found.iter().find(|outlet| outlet.name() == port.name) else {
-            let found = found.iter().map(|outlet| outlet.name().to_owned()).collect();
-            return Err(GraphError::NoPort { graph, side, name: port.name.clone(), found });
-        };
-        if !port.allows(outlet.dtype()) {
-            let (expected, found) = (port.to_string(), outlet.dtype().to_string());
-            return Err(GraphError::Port { graph, side, name: port.name.clone(), expected, found });
-        }
-    }
-    Ok(())
 }
