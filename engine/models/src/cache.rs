@@ -75,7 +75,7 @@ impl std::fmt::Debug for Cache {
     }
 }
 
-/// What an implementation of [`Model`] keeps in a [`Cache`].
+/// What an implementation of [`Model`](crate::Model) keeps in a [`Cache`].
 pub trait CacheState: Any + Send + Sync {
     /// Positions held.
     fn len(&self) -> usize;

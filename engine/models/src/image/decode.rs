@@ -157,7 +157,13 @@ fn ended_early(error: &image::ImageError) -> bool {
     }
     // Some decoders have no kind for it, only words.
     let words = error.to_string().to_lowercase();
-    words.contains("unexpected end of file") || words.contains("unexpected eof")
+    [
+        "unexpected end of file",
+        "unexpected eof",
+        "failed to fill whole buffer",
+    ]
+    .iter()
+    .any(|said| words.contains(said))
 }
 
 /// Whether a WebP has all the bytes that its RIFF header counts from the ninth on.
