@@ -1,0 +1,39 @@
+//! ONNX Runtime: the library, the sessions, and a [`Model`](crate::Model) made of three graphs.
+//!
+//! This is the only room that names `ort`. `library` finds and checks the shared library before it is loaded
+//! (`elf`), `runtime` loads it once a process, `session` and `ports` hold a graph to what the manifest promises, and
+//! `embed`, `decoder` and `vision` each know the inputs and outputs of one graph. [`OnnxModel`] puts them together.
+
+mod cores;
+mod decoder;
+mod device;
+mod elf;
+mod embed;
+mod library;
+mod model;
+mod past;
+mod ports;
+mod runtime;
+mod session;
+mod vision;
+
+pub use device::{Device, ParseDeviceError};
+pub use library::{Attempt, LibraryError};
+pub use model::OnnxModel;
+pub use runtime::{Runtime, RuntimeOptions};
+pub use session::GraphError;
+
+/// An error of `ort` with all its causes: the reason of a failed load lies in the cause.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
