@@ -82,6 +82,14 @@ pub struct Retrieval {
     pub dim: u32,
     /// The `[RET]` token, or tokens, at which a query is read.
     pub ret_token_ids: Vec<u32>,
+    /// The sentence around a text that is searched for, before `[RET]`; `{}` stands for the text.
+    #[serde(default = "bare_text")]
+    pub text_template: String,
+}
+
+/// The text alone, as in the reference.
+pub(crate) fn bare_text() -> String {
+    "{}".to_owned()
 }
 
 /// How a conversation becomes one text. Templates are encoded with their special tokens; what users write is not.
@@ -181,6 +189,10 @@ impl Manifest {
     }
 
     fn check_ret(&self) -> Result<(), ConfigError> {
+        let template = &self.retrieval.text_template;
+        if template.len() > TEMPLATE_BYTES_MAX || template.matches("{}").count() != 1 {
+            return Err(wrong("retrieval.text_template", format_args!("{template:?}"), "a sentence with {} in one place"));
+        }
         let ids = &self.retrieval.ret_token_ids;
         in_range("retrieval.ret_token_ids", ids.len(), 1..=64).map_err(|_| {
             wrong(

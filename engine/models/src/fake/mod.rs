@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bundle::fingerprint;
 use crate::bundle::generation::GenerationConfig;
-use crate::bundle::manifest::{
+use crate::bundle::manifest::{bare_text, 
     Dialogue, FORMAT, LanguageModel, Manifest, Retrieval, VERSION, Vision,
 };
 use crate::cache::{Cache, CacheState};
