@@ -15,7 +15,7 @@ import argparse
 import importlib.util
 import multiprocessing
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Sequence, Tuple
 
 import numpy as np
 
@@ -23,7 +23,9 @@ from .data import load
 from .images import fit, normalise, open_item, square
 
 ENCODERS = {"efficientnet_lite0": ("efficientnet-lite0", 224), "efficientnet_lite2": ("efficientnet-lite2", 260)}
-BATCH = 16
+FEATURES = {"efficientnet_lite0": 1280, "efficientnet_lite2": 1280}
+ALL = ("validation", "train", "test", "look", "purged")
+BATCH, CHUNK = 16, 256
 
 
 def build(encoder: str):
@@ -61,21 +63,27 @@ def _task(job: Tuple[List[str], str, bool]) -> np.ndarray:
     return encode(*job)
 
 
-def cached(data: Path, encoder: str, flip: bool = False, workers: int = 2) -> np.ndarray:
-    """The feature matrix of all rows of `pairs.jsonl`, computed when it is missing."""
+def cached(data: Path, encoder: str, flip: bool = False, workers: int = 2, splits: Sequence[str] = ALL, without: Sequence[str] = ()) -> np.ndarray:
+    """The feature matrix of all rows of `pairs.jsonl`; rows of `splits` are computed where missing, others may be NaN.
+
+    `without`: sources to leave for later. What is computed is kept after every chunk, so that a stopped run goes on.
+    """
+    rows = load(data)
     path = data / "features" / f"{encoder}{'-flip' if flip else ''}.npy"
-    if path.exists():
-        return np.load(path)
-    places = [str(data / r["where"]) if not r["where"].startswith("/") else r["where"] for r in load(data)]
-    chunks = [(places[i : i + 256], encoder, flip) for i in range(0, len(places), 256)]
-    parts = []
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for part in pool.imap(_task, chunks):
-            parts.append(part)
-            print(f"{encoder}: {sum(map(len, parts))} of {len(places)}", flush=True)
     path.parent.mkdir(exist_ok=True)
-    np.save(path, np.concatenate(parts))
-    return np.load(path)
+    found = np.load(path) if path.exists() else np.full((len(rows), FEATURES[encoder]), np.nan, np.float32)
+    missing = [i for s in splits for i, r in enumerate(rows) if r["split"] == s and r["source"] not in without and np.isnan(found[i, 0])]
+    places = [str(data / r["where"]) if not r["where"].startswith("/") else r["where"] for r in rows]
+    chunks = [missing[i : i + CHUNK] for i in range(0, len(missing), CHUNK)]
+    if not chunks:
+        return found
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for chunk, part in zip(chunks, pool.imap(_task, [([places[i] for i in c], encoder, flip) for c in chunks])):
+            found[chunk] = part
+            np.save(path.with_suffix(".tmp.npy"), found)
+            path.with_suffix(".tmp.npy").replace(path)
+            print(f"{encoder}: {int((~np.isnan(found[:, 0])).sum())} of {len(rows)}", flush=True)
+    return found
 
 
 def main() -> None:
@@ -83,8 +91,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(".cache/train-data"))
     parser.add_argument("--encoder", choices=sorted(ENCODERS), default="efficientnet_lite0")
     parser.add_argument("--flip", action="store_true", help="mirrored pictures, an augmentation")
+    parser.add_argument("--splits", default=",".join(ALL), help="whose pictures, in this order")
+    parser.add_argument("--without", default="", help="sources to leave for later")
+    parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    print(cached(args.data, args.encoder, args.flip).shape)
+    print(cached(args.data, args.encoder, args.flip, args.workers, args.splits.split(","), args.without.split(",")).shape)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class Cache:
     def __init__(self, data: Path, encoders: Sequence[str], layers: Sequence[int]) -> None:
         self.data, self.encoders, self.layers = data, tuple(encoders), tuple(layers)
         self.rows = load(data)
-        self.features = np.concatenate([vision.cached(data, e) for e in encoders], 1)
+        self.features = np.concatenate([vision.cached(data, e, splits=()) for e in encoders], 1)
         self.known: Dict[str, Dict[str, np.ndarray]] = {}
         for path in sorted((data / "states").glob("*.npz")):
             with np.load(path) as f:
@@ -52,7 +52,7 @@ class Cache:
         """Rows of `features` by caption."""
         found: Dict[str, List[int]] = defaultdict(list)
         for i, r in enumerate(self.rows):
-            if r["split"] in splits:
+            if r["split"] in splits and r["caption"] in self.known and not np.isnan(self.features[i, 0]):
                 found[r["caption"]].append(i)
         return {c: np.array(v) for c, v in sorted(found.items())}
 

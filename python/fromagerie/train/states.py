@@ -28,7 +28,7 @@ from .sources import imagenet_names
 from .wordings import PREAMBLE, RET, WORDINGS, texts
 
 BATCH_TOKENS = 1024
-CHAT_LAYERS = list(range(8, 31, 2))
+CHAT_LAYERS = list(range(8, 25, 2))
 
 
 def gguf_path() -> Path:
