@@ -1,0 +1,5 @@
+"""`python -m fromagerie.train`: see `fit.py`."""
+
+from .fit import main
+
+main()

@@ -1,0 +1,61 @@
+"""The sentences in which a caption meets `[RET]`: plain captions, and the dialogues the product really reads.
+
+A text is a list of token ids in which `RET` marks places where an image could stand. The marks are invisible to what
+follows (see `states.py`), so that one pass serves several places. A word at position 0 would lie on the model's
+attention sink, hence BOS first, always.
+
+Read next: `dialogue.py` (the preamble), `states.py`.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Callable, Dict, List, Tuple
+
+from .captions import phrase
+
+RET = 49152
+USER, ASSISTANT, END = "<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>\n"
+
+SYSTEM = (
+    "You are a helpful assistant who can show pictures. Asked for a picture, you name it in one short sentence. "
+    "Asked a question, you answer it in one sentence."
+)
+EXAMPLES = [
+    ("Can you find me a photo of a tiger?", "Here is a tiger."),
+    ("What is the capital of Italy?", "The capital of Italy is Rome."),
+    ("I would like to see a wooden boat.", "Here is a wooden boat."),
+    ("Another one like that, but blue.", "Here is a blue wooden boat."),
+    ("What is two plus two?", "Two plus two is four."),
+    ("What does a pear look like?", "Here is a pear."),
+    ("Thank you!", "You are welcome."),
+]
+PREAMBLE = f"<|im_start|>system\n{SYSTEM}{END}" + "".join(f"{USER}{q}{END}{ASSISTANT}{a}{END}" for q, a in EXAMPLES)
+
+ASKS = [
+    "Show me {x}.", "Show me a picture of {x}.", "Can you show me {x}?", "I would like to see {x}.", "Please find me a picture of {x}.",
+    "Do you have a photo of {x}?", "I want to see {x}.", "What does {x} look like?", "A picture of {x}, please.", "Can I see {x}?",
+]  # fmt: skip
+REPLIES = [
+    "Here is {x}.", "Here is {x}.", "Here is {x}.", "Here is a picture of {x}.", "Sure, here is {x}.", "This is {x}.", "Here is another picture of {x}.",
+]  # fmt: skip
+
+# The places where [RET] can stand, by name; `report` gives retrieval for each.
+PLAIN, REPLY, DIRECT, BARE_CHAT = "plain", "chat reply", "chat direct", "chat reply, no preamble"
+WORDINGS: Dict[str, List[str]] = {"plain": [PLAIN], "chat": [DIRECT, REPLY], "bare": [BARE_CHAT]}
+
+
+def texts(kind: str, caption: str, encode: Callable[[str], List[int]], draw: int = 0) -> Tuple[List[int], int]:
+    """Token ids with `RET` marks for one caption, in the order of `WORDINGS[kind]`, and the number of marks.
+
+    `draw` picks other wordings for the same caption; everything is decided by the caption and `draw` alone.
+    The preamble of `chat` is not part of it: it is the shared prefix.
+    """
+    x = phrase(caption)
+    pick = random.Random(f"{caption}/{kind}/{draw}")
+    ask, reply = pick.choice(ASKS).format(x=x), pick.choice(REPLIES).format(x=x)
+    if kind == "plain":
+        return encode(f"<|im_start|>a picture of {x}") + [RET], 1
+    if kind == "bare":
+        return encode(f"{USER}{ask}{END}{ASSISTANT}{reply}") + [RET], 1
+    return encode(f"{USER}{ask}{END}{ASSISTANT}") + [RET] + encode(reply) + [RET], 2
