@@ -18,8 +18,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     fs::write(out.join("fromagerie.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure()
-        .bytes(".fromagerie.v1")
-        .compile_fds(descriptors)?;
+    tonic_prost_build::configure().bytes(".fromagerie.v1").compile_fds(descriptors)?;
     Ok(())
 }

@@ -165,7 +165,11 @@ impl Collection {
     }
 
     /// Deletes items, durably. Keys that are not there are no error.
-    pub fn delete<K: Into<String>>(&self, keys: impl IntoIterator<Item = K>, request_id: Option<String>) -> Result<Receipt> {
+    pub fn delete<K: Into<String>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        request_id: Option<String>,
+    ) -> Result<Receipt> {
         let ops = keys.into_iter().map(|key| Op::Delete { key: key.into() }).collect();
         Ok(self.stored.write(Batch { ops, request_id })?)
     }
@@ -190,7 +194,12 @@ impl Collection {
     }
 
     /// The same, with what it cost, and given up as soon as `cancelled` turns true.
-    pub fn search_with(&self, query: &Query, limit: usize, cancelled: &dyn Fn() -> bool) -> Result<(Vec<Hit>, SearchStats)> {
+    pub fn search_with(
+        &self,
+        query: &Query,
+        limit: usize,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(Vec<Hit>, SearchStats)> {
         let vector = self.query_vector(query)?;
         self.search_vector(&vector, query, limit, cancelled)
     }

@@ -100,7 +100,14 @@ impl Database {
         let store = Store::open(&directory, StoreOptions { create: options.create, ..StoreOptions::default() })?;
         let sessions = Sessions::new(options.context_bytes_max);
         Ok(Database {
-            inner: Arc::new(Inner { store, directory, options, model: OnceLock::new(), loading: Mutex::new(()), sessions }),
+            inner: Arc::new(Inner {
+                store,
+                directory,
+                options,
+                model: OnceLock::new(),
+                loading: Mutex::new(()),
+                sessions,
+            }),
         })
     }
 
@@ -193,7 +200,11 @@ impl Database {
             let manifest = loaded.model.manifest();
             let dim = manifest.dim();
             if new.dim.is_some_and(|asked| asked != dim) {
-                return Err(Error::WrongDim { collection: name.to_owned(), expected: dim, found: new.dim.unwrap_or(0) });
+                return Err(Error::WrongDim {
+                    collection: name.to_owned(),
+                    expected: dim,
+                    found: new.dim.unwrap_or(0),
+                });
             }
             (dim, Some(loaded.model.fingerprint()), 0)
         };
@@ -209,7 +220,12 @@ impl Database {
 
     /// Every collection, by name.
     pub fn collections(&self) -> Result<Vec<Collection>> {
-        self.inner.store.collections().into_iter().map(|info| Collection::new(self.clone(), self.inner.store.collection(&info.name)?)).collect()
+        self.inner
+            .store
+            .collections()
+            .into_iter()
+            .map(|info| Collection::new(self.clone(), self.inner.store.collection(&info.name)?))
+            .collect()
     }
 
     /// Deletes a collection with all its items.

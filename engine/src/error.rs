@@ -67,7 +67,9 @@ pub enum Error {
         name: String,
     },
     /// A name that could not be told from a path or an option.
-    #[error("{what} {name:?} is not a valid name: use 1 to 64 of a-z, A-Z, 0-9, '_', '-' and '.', the first a letter or digit")]
+    #[error(
+        "{what} {name:?} is not a valid name: use 1 to 64 of a-z, A-Z, 0-9, '_', '-' and '.', the first a letter or digit"
+    )]
     BadName {
         /// "collection", "alias" or "session".
         what: &'static str,
@@ -83,7 +85,9 @@ pub enum Error {
         tried: PathBuf,
     },
     /// The collection's vectors were made by another model than the one that is loaded.
-    #[error("collection {collection:?} holds vectors of retrieval space {expected}, and the loaded bundle makes {found}; re-index it with this bundle, or load the bundle that made it")]
+    #[error(
+        "collection {collection:?} holds vectors of retrieval space {expected}, and the loaded bundle makes {found}; re-index it with this bundle, or load the bundle that made it"
+    )]
     OtherSpace {
         /// The collection.
         collection: String,
@@ -93,7 +97,9 @@ pub enum Error {
         found: String,
     },
     /// The collection is free of any model, so words and pictures mean nothing in it.
-    #[error("collection {collection:?} holds vectors of no known model: search and fill it with vectors, not with {what}")]
+    #[error(
+        "collection {collection:?} holds vectors of no known model: search and fill it with vectors, not with {what}"
+    )]
     VectorsOnly {
         /// The collection.
         collection: String,
@@ -141,7 +147,9 @@ pub enum Error {
         problem: String,
     },
     /// The turn alone is longer than the model's context.
-    #[error("the prompt has {tokens} tokens, and the model's context leaves room for {limit}; shorten it, or lower max_tokens")]
+    #[error(
+        "the prompt has {tokens} tokens, and the model's context leaves room for {limit}; shorten it, or lower max_tokens"
+    )]
     PromptTooLong {
         /// Tokens of the prompt, pictures included.
         tokens: usize,

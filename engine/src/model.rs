@@ -148,7 +148,12 @@ impl LoadedModel {
         self.extra_of(&images[images.len() - own..])
     }
 
-    fn embed_prompt(&self, mut prompt: Vec<Atom>, images: &[Arc<EncodedImage>], mut live: LiveContext) -> Result<Vec<f32>> {
+    fn embed_prompt(
+        &self,
+        mut prompt: Vec<Atom>,
+        images: &[Arc<EncodedImage>],
+        mut live: LiveContext,
+    ) -> Result<Vec<f32>> {
         let manifest = self.model.manifest();
         prompt.extend(manifest.retrieval.ret_token_ids.iter().copied().map(Atom::Token));
         let limit = manifest.language_model.max_position_embeddings as usize;

@@ -105,9 +105,18 @@ fn vectors_of_another_space_are_refused_on_every_path() {
     for error in refused {
         assert!(matches!(error, Some(Error::OtherSpace { .. })), "{error:?}");
     }
-    assert!(matches!(db.create_session("colours", None).and_then(|s| {
-        db.chat(&s.name, vec![fromagerie::dialogue::Part::Text("show red".into())], &Default::default(), &|| false, &mut |_| Ok(()))
-    }), Err(Error::OtherSpace { .. })));
+    assert!(matches!(
+        db.create_session("colours", None).and_then(|s| {
+            db.chat(
+                &s.name,
+                vec![fromagerie::dialogue::Part::Text("show red".into())],
+                &Default::default(),
+                &|| false,
+                &mut |_| Ok(()),
+            )
+        }),
+        Err(Error::OtherSpace { .. })
+    ));
 }
 
 #[test]

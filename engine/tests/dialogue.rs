@@ -12,8 +12,7 @@ use fromagerie_models::FakeModel;
 fn a_picture_comes_when_it_is_asked_for_and_only_then() {
     let (cellar, _) = cellar(FakeModel::new(), &REDS);
     let session = cellar.db.create_session("colours", None).unwrap().name;
-    let cases: [(&str, &[&str]); 3] =
-        [("hello there", &[]), ("show me red", &["red-1"]), ("what a fine day", &[])];
+    let cases: [(&str, &[&str]); 3] = [("hello there", &[]), ("show me red", &["red-1"]), ("what a fine day", &[])];
     for (said, shown) in cases {
         let summary = cellar.say(&session, said).unwrap();
         assert_eq!(summary.shown, shown, "after {said:?}: {}", summary.text);
@@ -122,14 +121,20 @@ fn an_old_conversation_forgets_its_oldest_turns_and_a_long_turn_is_refused() {
 fn a_refused_turn_leaves_nothing_behind() {
     let (cellar, _) = cellar(FakeModel::new(), &REDS);
     let session = cellar.db.create_session("colours", None).unwrap().name;
-    let refused = [vec![], vec![Part::Text("  ".into())], vec![Part::Image(b"not a picture".to_vec())], vec![
-        Part::ImageKey("nothing".into()),
-    ]];
+    let refused = [
+        vec![],
+        vec![Part::Text("  ".into())],
+        vec![Part::Image(b"not a picture".to_vec())],
+        vec![Part::ImageKey("nothing".into())],
+    ];
     for parts in refused {
         assert!(cellar.chat(&session, parts, &ChatOptions::default()).is_err());
     }
     assert!(cellar.db.session(&session).unwrap().turns.is_empty());
-    let stopped = cellar.db.chat(&session, vec![Part::Text("show red".into())], &ChatOptions::default(), &|| true, &mut |_| Ok(()));
+    let stopped =
+        cellar
+            .db
+            .chat(&session, vec![Part::Text("show red".into())], &ChatOptions::default(), &|| true, &mut |_| Ok(()));
     assert!(matches!(stopped, Err(Error::Cancelled)));
     assert!(cellar.db.session(&session).unwrap().turns.is_empty());
     assert_eq!(cellar.say(&session, "show me red").unwrap().shown, ["red-1"]);

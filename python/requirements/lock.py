@@ -42,7 +42,7 @@ LOCKS: Dict[str, Tuple[str, List[str], List[Pin]]] = {
         ],
     ),
     "demo.txt": (
-        "What makes the demo bundle and draws the demo pictures. No PyTorch.",
+        "What makes the demo bundle, draws its pictures, talks to the server, and tests all that. No PyTorch.",
         PYTHONS,
         [
             ("numpy==2.0.2", 'python_version < "3.11"', "BSD-3-Clause"),
@@ -55,6 +55,15 @@ LOCKS: Dict[str, Tuple[str, List[str], List[Pin]]] = {
             ("resvg_py==0.3.2", 'python_version < "3.10"', "MIT"),
             ("resvg_py==0.5.0", 'python_version >= "3.10"', "MIT"),
             ("emoji==2.16.0", "", "BSD-3-Clause"),
+            ("grpcio==1.80.0", "", "Apache-2.0"),
+            ("grpcio-reflection==1.80.0", "", "Apache-2.0"),
+            ("pytest==8.4.2", "", "MIT"),
+            ("iniconfig==2.1.0", "", "MIT"),
+            ("packaging==25.0", "", "Apache-2.0 OR BSD-2-Clause"),
+            ("pluggy==1.6.0", "", "MIT"),
+            ("pygments==2.19.2", "", "BSD-2-Clause"),
+            ("exceptiongroup==1.3.0", 'python_version < "3.11"', "MIT"),
+            ("tomli==2.2.1", 'python_version < "3.11"', "MIT"),
         ],
     ),
 }

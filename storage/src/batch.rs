@@ -93,10 +93,7 @@ pub struct Batch {
 impl Batch {
     /// A batch without a request id.
     pub fn new(ops: Vec<Op>) -> Batch {
-        Batch {
-            ops,
-            request_id: None,
-        }
+        Batch { ops, request_id: None }
     }
 
     /// The same batch under a request id.
@@ -122,10 +119,7 @@ pub struct Receipt {
 /// Refuses a specification that no file could hold.
 pub(crate) fn check_spec(spec: &CollectionSpec) -> Result<(), StorageError> {
     if spec.dim == 0 || spec.dim > DIM_MAX || spec.feature_dim > DIM_MAX {
-        return Err(StorageError::BadSpec {
-            dim: spec.dim,
-            feature_dim: spec.feature_dim,
-        });
+        return Err(StorageError::BadSpec { dim: spec.dim, feature_dim: spec.feature_dim });
     }
     Ok(())
 }
@@ -152,9 +146,7 @@ pub(crate) fn check(batch: &Batch, spec: &CollectionSpec) -> Result<(), StorageE
 fn check_record(record: &Record, spec: &CollectionSpec) -> Result<(), StorageError> {
     check_floats(&record.key, "vector", &record.vector, spec.dim)?;
     if record.vector.iter().all(|&x| x == 0.0) {
-        return Err(StorageError::ZeroVector {
-            key: record.key.clone(),
-        });
+        return Err(StorageError::ZeroVector { key: record.key.clone() });
     }
     match &record.features {
         Some(features) => check_floats(&record.key, "features", features, spec.feature_dim),
@@ -162,27 +154,12 @@ fn check_record(record: &Record, spec: &CollectionSpec) -> Result<(), StorageErr
     }
 }
 
-fn check_floats(
-    key: &str,
-    what: &'static str,
-    floats: &[f32],
-    expected: u32,
-) -> Result<(), StorageError> {
+fn check_floats(key: &str, what: &'static str, floats: &[f32], expected: u32) -> Result<(), StorageError> {
     if floats.len() != expected as usize {
-        return Err(StorageError::WrongDim {
-            key: key.to_owned(),
-            what,
-            expected,
-            received: floats.len(),
-        });
+        return Err(StorageError::WrongDim { key: key.to_owned(), what, expected, received: floats.len() });
     }
     match floats.iter().position(|x| !x.is_finite()) {
-        Some(element) => Err(StorageError::NonFinite {
-            key: key.to_owned(),
-            what,
-            element,
-            value: floats[element],
-        }),
+        Some(element) => Err(StorageError::NonFinite { key: key.to_owned(), what, element, value: floats[element] }),
         None => Ok(()),
     }
 }

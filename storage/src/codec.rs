@@ -85,66 +85,34 @@ pub(crate) fn unframe<T: Decode<()>>(
     let damaged = |what: String| StorageError::damaged(path, offset as u64, what);
     let bytes = file.get(offset..).unwrap_or_default();
     let Some(head) = bytes.get(..FRAME_HEAD_BYTES) else {
-        return Err(damaged(format!(
-            "{}: {} bytes, too short for its head",
-            kind.name,
-            bytes.len()
-        )));
+        return Err(damaged(format!("{}: {} bytes, too short for its head", kind.name, bytes.len())));
     };
     if head[..8] != kind.magic {
-        return Err(damaged(format!(
-            "{}: its first eight bytes are not {:?}",
-            kind.name,
-            kind.magic.escape_ascii()
-        )));
+        return Err(damaged(format!("{}: its first eight bytes are not {:?}", kind.name, kind.magic.escape_ascii())));
     }
     let version = read_u32(head, 8);
     let length = read_u32(head, 12) as usize;
     let crc = read_u32(head, 16);
     let Some(payload) = bytes.get(FRAME_HEAD_BYTES..FRAME_HEAD_BYTES + length) else {
-        return Err(damaged(format!(
-            "{}: {length} bytes announced, {} there",
-            kind.name,
-            bytes.len()
-        )));
+        return Err(damaged(format!("{}: {length} bytes announced, {} there", kind.name, bytes.len())));
     };
     let found = crc32c::crc32c_append(crc32c::crc32c(&head[..16]), payload);
     if found != crc {
-        return Err(damaged(format!(
-            "{}: checksum {found:08x}, {crc:08x} recorded",
-            kind.name
-        )));
+        return Err(damaged(format!("{}: checksum {found:08x}, {crc:08x} recorded", kind.name)));
     }
     if version != kind.version {
         let path = path.to_path_buf();
-        return Err(StorageError::UnsupportedVersion {
-            path,
-            found: version,
-            supported: kind.version,
-        });
+        return Err(StorageError::UnsupportedVersion { path, found: version, supported: kind.version });
     }
-    let value =
-        decode_all(payload).ok_or_else(|| damaged(format!("{}: does not decode", kind.name)))?;
-    Ok(Unframed {
-        value,
-        crc,
-        bytes: FRAME_HEAD_BYTES + length,
-    })
+    let value = decode_all(payload).ok_or_else(|| damaged(format!("{}: does not decode", kind.name)))?;
+    Ok(Unframed { value, crc, bytes: FRAME_HEAD_BYTES + length })
 }
 
 /// Takes the frame that is the whole of a file.
-pub(crate) fn unframe_file<T: Decode<()>>(
-    kind: FrameKind,
-    path: &Path,
-    file: &[u8],
-) -> Result<T, StorageError> {
+pub(crate) fn unframe_file<T: Decode<()>>(kind: FrameKind, path: &Path, file: &[u8]) -> Result<T, StorageError> {
     let unframed = unframe(kind, path, file, 0)?;
     if unframed.bytes != file.len() {
-        let what = format!(
-            "{}: {} bytes after its end",
-            kind.name,
-            file.len() - unframed.bytes
-        );
+        let what = format!("{}: {} bytes after its end", kind.name, file.len() - unframed.bytes);
         return Err(StorageError::damaged(path, unframed.bytes as u64, what));
     }
     Ok(unframed.value)

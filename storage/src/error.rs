@@ -21,13 +21,7 @@ pub struct Damage {
 
 impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} at byte {}: {}",
-            self.path.display(),
-            self.offset,
-            self.what
-        )
+        write!(f, "{} at byte {}: {}", self.path.display(), self.offset, self.what)
     }
 }
 
@@ -139,9 +133,7 @@ pub enum StorageError {
         bytes: usize,
     },
     /// A collection's dimensions are out of range.
-    #[error(
-        "dim {dim} or feature_dim {feature_dim} out of range: dim is 1..=65536, feature_dim 0..=65536"
-    )]
+    #[error("dim {dim} or feature_dim {feature_dim} out of range: dim is 1..=65536, feature_dim 0..=65536")]
     BadSpec {
         /// The asked dimension.
         dim: u32,
@@ -207,9 +199,7 @@ pub enum StorageError {
         bytes: usize,
     },
     /// A session's or job's id or value is out of bounds.
-    #[error(
-        "session or job: id of {id_bytes} bytes (1 to 512), value of {value_bytes} bytes (at most {limit})"
-    )]
+    #[error("session or job: id of {id_bytes} bytes (1 to 512), value of {value_bytes} bytes (at most {limit})")]
     RecordTooLarge {
         /// Length of the id in bytes.
         id_bytes: usize,
@@ -235,24 +225,14 @@ impl StorageError {
     pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> StorageError {
         let path = path.to_path_buf();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                StorageError::DiskFull { path, action }
-            }
-            _ => StorageError::Io {
-                path,
-                action,
-                source: Arc::new(source),
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::DiskFull { path, action },
+            _ => StorageError::Io { path, action, source: Arc::new(source) },
         }
     }
 
     /// Damage at `offset` of `path`.
     pub(crate) fn damaged(path: &Path, offset: u64, what: impl Into<String>) -> StorageError {
-        StorageError::Damaged(Damage {
-            path: path.to_path_buf(),
-            offset,
-            what: what.into(),
-        })
+        StorageError::Damaged(Damage { path: path.to_path_buf(), offset, what: what.into() })
     }
 
     /// The damage, when that is what this error is.

@@ -45,6 +45,4 @@ pub use store::{CollectionInfo, DamagedCollection, OpenNote, Store, StoreOptions
 pub use verify::{VerifyReport, VerifyStep};
 
 #[cfg(target_endian = "big")]
-compile_error!(
-    "files are little-endian and mapped as they are: a big-endian host cannot read them"
-);
+compile_error!("files are little-endian and mapped as they are: a big-endian host cannot read them");

@@ -34,10 +34,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(StorageError::Locked {
-                    path: dir.to_path_buf(),
-                    holder: holder(&mut file),
-                });
+                return Err(StorageError::Locked { path: dir.to_path_buf(), holder: holder(&mut file) });
             }
             Err(TryLockError::Error(source)) => return Err(failed("lock", source)),
         }
@@ -48,17 +45,10 @@ impl Lock {
 }
 
 fn write_holder(file: &mut File) -> std::io::Result<()> {
-    let started = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs());
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     file.set_len(0)?;
     file.rewind()?;
-    writeln!(
-        file,
-        "pid {} on {}, since {started} (unix time)",
-        std::process::id(),
-        host()
-    )
+    writeln!(file, "pid {} on {}, since {started} (unix time)", std::process::id(), host())
 }
 
 fn holder(file: &mut File) -> String {

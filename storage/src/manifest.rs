@@ -15,11 +15,7 @@ use crate::error::StorageError;
 use crate::receipts::StoredReceipt;
 use crate::segment::dead::StoredDead;
 
-const MANIFEST: FrameKind = FrameKind {
-    magic: *b"FROMMNFT",
-    version: 1,
-    name: "manifest",
-};
+const MANIFEST: FrameKind = FrameKind { magic: *b"FROMMNFT", version: 1, name: "manifest" };
 const PREFIX: &str = "manifest-";
 const SUFFIX: &str = ".fmm";
 
@@ -60,28 +56,17 @@ pub(crate) fn file_name(generation: u64) -> String {
 /// The generation that a file's name tells, when it is a manifest's name.
 pub(crate) fn generation_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
-    (digits.len() == 16)
-        .then(|| u64::from_str_radix(digits, 16).ok())
-        .flatten()
+    (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }
 
 impl Manifest {
     /// Reads the manifest of `generation` in the collection's directory.
-    pub(crate) fn read(
-        backend: &dyn Backend,
-        dir: &Path,
-        generation: u64,
-    ) -> Result<Manifest, StorageError> {
+    pub(crate) fn read(backend: &dyn Backend, dir: &Path, generation: u64) -> Result<Manifest, StorageError> {
         let path = dir.join(file_name(generation));
-        let mapping = backend
-            .map(&path)
-            .map_err(|e| StorageError::io(&path, "map", e))?;
+        let mapping = backend.map(&path).map_err(|e| StorageError::io(&path, "map", e))?;
         let manifest: Manifest = codec::unframe_file(MANIFEST, &path, mapping.bytes())?;
         if manifest.generation != generation {
-            let what = format!(
-                "manifest of generation {}, expected {generation}",
-                manifest.generation
-            );
+            let what = format!("manifest of generation {}, expected {generation}", manifest.generation);
             return Err(StorageError::damaged(&path, 0, what));
         }
         Ok(manifest)

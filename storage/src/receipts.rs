@@ -53,10 +53,7 @@ impl Receipts {
 
     /// Every remembered id, oldest first.
     pub(crate) fn stored(&self) -> Vec<StoredReceipt> {
-        let stored = |id: &String| StoredReceipt {
-            request_id: id.clone(),
-            receipt: self.by_id[id],
-        };
+        let stored = |id: &String| StoredReceipt { request_id: id.clone(), receipt: self.by_id[id] };
         self.oldest_first.iter().map(stored).collect()
     }
 }
@@ -69,19 +66,10 @@ mod tests {
     fn the_oldest_id_is_forgotten_first() {
         let mut receipts = Receipts::default();
         for sequence in 0..=RECEIPTS_MAX as u64 {
-            receipts.remember(
-                format!("r{sequence}"),
-                Receipt {
-                    sequence,
-                    ..Receipt::default()
-                },
-            );
+            receipts.remember(format!("r{sequence}"), Receipt { sequence, ..Receipt::default() });
         }
         assert_eq!(receipts.get("r0"), None);
         assert_eq!(receipts.get("r1").map(|r| r.sequence), Some(1));
-        assert_eq!(
-            Receipts::from_stored(receipts.stored()).stored(),
-            receipts.stored()
-        );
+        assert_eq!(Receipts::from_stored(receipts.stored()).stored(), receipts.stored());
     }
 }

@@ -30,17 +30,8 @@ struct Inner {
 
 impl Snapshot {
     pub(crate) fn new(sequence: u64, segments: Vec<SegmentView>) -> Snapshot {
-        let live = segments
-            .iter()
-            .map(|segment| segment.live_rows() as usize)
-            .sum();
-        Snapshot {
-            inner: Arc::new(Inner {
-                sequence,
-                live,
-                segments,
-            }),
-        }
+        let live = segments.iter().map(|segment| segment.live_rows() as usize).sum();
+        Snapshot { inner: Arc::new(Inner { sequence, live, segments }) }
     }
 
     /// The segments, oldest rows first: sealed ones, then those in memory.
@@ -70,10 +61,7 @@ impl Snapshot {
     pub fn find(&self, key: &str) -> Result<Option<Location>, StorageError> {
         for (index, segment) in self.segments().iter().enumerate().rev() {
             if let Some(row) = segment.find(key)? {
-                return Ok(Some(Location {
-                    segment: index,
-                    row,
-                }));
+                return Ok(Some(Location { segment: index, row }));
             }
         }
         Ok(None)

@@ -57,10 +57,7 @@ pub(crate) struct Verifier<'a> {
 
 impl<'a> Verifier<'a> {
     pub(crate) fn new(watch: &'a mut dyn FnMut(&VerifyStep)) -> Verifier<'a> {
-        Verifier {
-            report: VerifyReport::default(),
-            watch,
-        }
+        Verifier { report: VerifyReport::default(), watch }
     }
 
     /// Notes a file that was read.
@@ -68,11 +65,7 @@ impl<'a> Verifier<'a> {
         self.report.files += 1;
         self.report.bytes += bytes;
         let (files, bytes) = (self.report.files, self.report.bytes);
-        (self.watch)(&VerifyStep {
-            path: path.to_path_buf(),
-            files,
-            bytes,
-        });
+        (self.watch)(&VerifyStep { path: path.to_path_buf(), files, bytes });
     }
 
     /// Notes damage; any other error ends the verification.
@@ -87,15 +80,10 @@ impl<'a> Verifier<'a> {
             StorageError::UnsupportedVersion { .. } | StorageError::Catalog { .. } => {
                 let what = error.to_string();
                 let path = match error {
-                    StorageError::UnsupportedVersion { path, .. }
-                    | StorageError::Catalog { path, .. } => path,
+                    StorageError::UnsupportedVersion { path, .. } | StorageError::Catalog { path, .. } => path,
                     _ => PathBuf::new(),
                 };
-                self.report.damages.push(Damage {
-                    path,
-                    offset: 0,
-                    what,
-                });
+                self.report.damages.push(Damage { path, offset: 0, what });
                 Ok(())
             }
             error => Err(error),
@@ -135,11 +123,7 @@ impl<'a> Verifier<'a> {
             let state = inner.state.lock();
             (state.journal.identity.first_sequence, state.journal.durable)
         };
-        for &first in published
-            .journals
-            .iter()
-            .filter(|&&first| first > published.sequence)
-        {
+        for &first in published.journals.iter().filter(|&&first| first > published.sequence) {
             let durable = (first == current.0).then_some(current.1);
             self.journal(inner, first, durable)?;
         }
@@ -147,16 +131,8 @@ impl<'a> Verifier<'a> {
     }
 
     /// `durable`: length to read of the journal that is being appended to.
-    fn journal(
-        &mut self,
-        inner: &Inner,
-        first_sequence: u64,
-        durable: Option<u64>,
-    ) -> Result<(), StorageError> {
-        let identity = Identity {
-            collection: inner.id,
-            first_sequence,
-        };
+    fn journal(&mut self, inner: &Inner, first_sequence: u64, durable: Option<u64>) -> Result<(), StorageError> {
+        let identity = Identity { collection: inner.id, first_sequence };
         let path = inner.dir.join(identity.file_name());
         let mapping = match inner.root.backend.map(&path) {
             Ok(mapping) => mapping,
@@ -177,19 +153,9 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    fn segment(
-        &mut self,
-        inner: &Inner,
-        manifest: &Manifest,
-        entry: &SegmentEntry,
-    ) -> Result<(), StorageError> {
+    fn segment(&mut self, inner: &Inner, manifest: &Manifest, entry: &SegmentEntry) -> Result<(), StorageError> {
         // Mapped anew: what the open handle remembers as good does not count.
-        let opened = crate::collection::open::open_segment(
-            &*inner.root.backend,
-            &inner.dir,
-            manifest,
-            entry,
-        );
+        let opened = crate::collection::open::open_segment(&*inner.root.backend, &inner.dir, manifest, entry);
         let view = match opened {
             Ok(view) => view,
             Err(error) => return self.found(missing_is_damage(error)),
@@ -201,9 +167,7 @@ impl<'a> Verifier<'a> {
         let before = self.report.damages.len();
         let mut errors = Vec::new();
         for part in &sealed.footer.parts {
-            let kind = PartKind::ALL
-                .into_iter()
-                .find(|&kind| kind as u32 == part.kind);
+            let kind = PartKind::ALL.into_iter().find(|&kind| kind as u32 == part.kind);
             let name = kind.map_or("an unknown part", PartKind::name);
             recheck_part(&sealed.path, sealed.file(), part, name, &mut |error| {
                 errors.push(error);
@@ -242,10 +206,7 @@ fn check_gaps(sealed: &Sealed) -> Vec<StorageError> {
     }
     for part in &sealed.footer.parts {
         used.push((part.offset as usize, (part.offset + part.bytes) as usize));
-        used.push((
-            part.sums_offset as usize,
-            (part.sums_offset + part.blocks() * 4) as usize,
-        ));
+        used.push((part.sums_offset as usize, (part.sums_offset + part.blocks() * 4) as usize));
     }
     used.push((file.len() - layout::TAIL_BYTES, file.len()));
     used.sort_unstable();
@@ -254,11 +215,7 @@ fn check_gaps(sealed: &Sealed) -> Vec<StorageError> {
     for (start, end) in used {
         let gap = file.get(at..start).unwrap_or_default();
         if gap.len() as u64 >= ALIGNMENT || gap.iter().any(|&byte| byte != 0) {
-            errors.push(StorageError::damaged(
-                &sealed.path,
-                at as u64,
-                "segment: bytes between its parts",
-            ));
+            errors.push(StorageError::damaged(&sealed.path, at as u64, "segment: bytes between its parts"));
         }
         at = at.max(end);
     }
@@ -272,11 +229,7 @@ fn check_rows(view: &SegmentView, sealed: &Sealed) -> Result<(), StorageError> {
         let row = sealed.key_order(place)?;
         let key = sealed.key(row)?;
         if before.is_some_and(|before| before >= key) {
-            return Err(StorageError::damaged(
-                &sealed.path,
-                0,
-                format!("key order: place {place} is out of order"),
-            ));
+            return Err(StorageError::damaged(&sealed.path, 0, format!("key order: place {place} is out of order")));
         }
         before = Some(key);
         sealed.document(row)?;

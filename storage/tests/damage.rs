@@ -56,11 +56,7 @@ fn first_damage(dir: &Path, expected: &BTreeMap<String, u32>) -> Option<StorageE
         }
     }
     for segment in snapshot.segments() {
-        if let Err(error) = segment
-            .vectors()
-            .map(|_| ())
-            .and_then(|()| segment.graph().map(|_| ()))
-        {
+        if let Err(error) = segment.vectors().map(|_| ()).and_then(|()| segment.graph().map(|_| ())) {
             return Some(error);
         }
     }
@@ -72,10 +68,7 @@ fn first_damage(dir: &Path, expected: &BTreeMap<String, u32>) -> Option<StorageE
 fn every_changed_byte_of_every_file_is_noticed() {
     let dir = common::tempdir();
     let expected = fill(&photos(&open(dir.path())));
-    assert!(
-        first_damage(dir.path(), &expected).is_none(),
-        "the fixture is good"
-    );
+    assert!(first_damage(dir.path(), &expected).is_none(), "the fixture is good");
     let mut tried = 0;
     for (prefix, step) in [("journal-", 3), ("manifest-", 2), ("segment-", 7)] {
         for path in files(dir.path(), prefix) {
@@ -88,20 +81,14 @@ fn every_changed_byte_of_every_file_is_noticed() {
                     .unwrap_or_else(|| panic!("{} byte {at}: not noticed", path.display()));
                 let damage = error.damage().unwrap_or_else(|| panic!("{error}"));
                 assert_eq!(damage.path, path, "{damage}");
-                assert!(
-                    damage.offset as usize <= at.max(bad.len() - 16),
-                    "{damage}, byte {at}"
-                );
+                assert!(damage.offset as usize <= at.max(bad.len() - 16), "{damage}, byte {at}");
                 tried += 1;
             }
             std::fs::write(&path, &good).unwrap();
         }
     }
     assert!(tried > 300, "{tried}");
-    assert!(
-        first_damage(dir.path(), &expected).is_none(),
-        "and good again"
-    );
+    assert!(first_damage(dir.path(), &expected).is_none(), "and good again");
 }
 
 #[test]
@@ -112,24 +99,10 @@ fn a_missing_or_short_file_is_damage() {
         for path in files(dir.path(), prefix) {
             let good = std::fs::read(&path).unwrap();
             std::fs::remove_file(&path).unwrap();
-            assert!(
-                first_damage(dir.path(), &expected)
-                    .unwrap()
-                    .damage()
-                    .is_some(),
-                "{} gone",
-                path.display()
-            );
+            assert!(first_damage(dir.path(), &expected).unwrap().damage().is_some(), "{} gone", path.display());
             if prefix != "journal-" {
                 std::fs::write(&path, &good[..good.len() - 1]).unwrap();
-                assert!(
-                    first_damage(dir.path(), &expected)
-                        .unwrap()
-                        .damage()
-                        .is_some(),
-                    "{} short",
-                    path.display()
-                );
+                assert!(first_damage(dir.path(), &expected).unwrap().damage().is_some(), "{} short", path.display());
             }
             std::fs::write(&path, &good).unwrap();
         }
@@ -157,10 +130,7 @@ fn a_damaged_graph_is_an_error_and_the_vectors_are_still_good() {
     fill(&photos(&open(dir.path())));
     let path = files(dir.path(), "segment-").remove(0);
     let mut bytes = std::fs::read(&path).unwrap();
-    let at = bytes
-        .windows(8)
-        .position(|window| window == [7; 8])
-        .unwrap();
+    let at = bytes.windows(8).position(|window| window == [7; 8]).unwrap();
     bytes[at] = 8;
     std::fs::write(&path, &bytes).unwrap();
     let snapshot = photos(&open(dir.path())).snapshot();
@@ -179,10 +149,7 @@ fn one_damaged_collection_does_not_block_another() {
     let sick = store.create_collection("sick", spec()).unwrap();
     sick.write(put("a", 1)).unwrap();
     sick.write(put("b", 2)).unwrap();
-    let journal = dir.path().join(format!(
-        "collections/{:016x}/journal-0000000000000001.fmj",
-        sick.id()
-    ));
+    let journal = dir.path().join(format!("collections/{:016x}/journal-0000000000000001.fmj", sick.id()));
     drop((sick, store));
     let mut bytes = std::fs::read(&journal).unwrap();
     bytes[60] ^= 1;
@@ -193,24 +160,12 @@ fn one_damaged_collection_does_not_block_another() {
     assert_eq!(contents(&healthy.snapshot()), expected);
     healthy.write(put("more", 1)).unwrap();
     let error = store.collection("sick").unwrap_err();
-    assert_eq!(
-        error
-            .damage()
-            .map(|damage| (damage.path.clone(), damage.offset)),
-        Some((journal.clone(), 36))
-    );
+    assert_eq!(error.damage().map(|damage| (damage.path.clone(), damage.offset)), Some((journal.clone(), 36)));
     assert_eq!(store.damaged().len(), 1);
     assert_eq!(store.damaged()[0].name, "sick");
     assert_eq!(store.verify(&mut |_| {}).unwrap().damages.len(), 1);
-    assert!(matches!(
-        store.create_collection("sick", spec()),
-        Err(StorageError::NameTaken { .. })
-    ));
-    assert_eq!(
-        std::fs::read(&journal).unwrap(),
-        bytes,
-        "what is damaged is left as it lies"
-    );
+    assert!(matches!(store.create_collection("sick", spec()), Err(StorageError::NameTaken { .. })));
+    assert_eq!(std::fs::read(&journal).unwrap(), bytes, "what is damaged is left as it lies");
     store.drop_collection("sick").unwrap();
     store.create_collection("sick", spec()).unwrap();
 }
@@ -219,11 +174,7 @@ fn one_damaged_collection_does_not_block_another() {
 fn precious(dir: &Path) -> BTreeMap<String, u32> {
     let store = open(dir);
     let expected = fill(&photos(&store));
-    store
-        .create_collection("other", spec())
-        .unwrap()
-        .write(put("x", 1))
-        .unwrap();
+    store.create_collection("other", spec()).unwrap().write(put("x", 1)).unwrap();
     store.set_alias("best", "photos").unwrap();
     store.put_session("s", b"turns").unwrap();
     expected
@@ -232,10 +183,7 @@ fn precious(dir: &Path) -> BTreeMap<String, u32> {
 fn is_all_there(dir: &Path, expected: &BTreeMap<String, u32>) -> Store {
     let store = open(dir);
     assert!(store.damaged().is_empty(), "{:?}", store.damaged());
-    assert_eq!(
-        contents(&store.collection("best").unwrap().snapshot()),
-        *expected
-    );
+    assert_eq!(contents(&store.collection("best").unwrap().snapshot()), *expected);
     assert_eq!(store.collection("other").unwrap().snapshot().len(), 1);
     assert_eq!(store.aliases(), [("best".to_owned(), "photos".to_owned())]);
     store
@@ -247,19 +195,9 @@ fn a_lost_catalog_is_rebuilt_from_files() {
     let expected = precious(dir.path());
     std::fs::remove_dir_all(dir.path().join("catalog")).unwrap();
     let store = is_all_there(dir.path(), &expected);
-    assert_eq!(
-        store
-            .notes()
-            .iter()
-            .filter(|n| matches!(n, OpenNote::CatalogRecordRestored { .. }))
-            .count(),
-        2
-    );
+    assert_eq!(store.notes().iter().filter(|n| matches!(n, OpenNote::CatalogRecordRestored { .. })).count(), 2);
     drop(store);
-    assert!(
-        is_all_there(dir.path(), &expected).notes().is_empty(),
-        "once is enough"
-    );
+    assert!(is_all_there(dir.path(), &expected).notes().is_empty(), "once is enough");
 }
 
 #[test]
@@ -278,14 +216,8 @@ fn a_damaged_catalog_is_moved_aside_or_mended() {
                 std::fs::write(&path, vec![spoil; length]).unwrap();
             }
             let store = is_all_there(dir.path(), &expected);
-            rebuilt += store
-                .notes()
-                .iter()
-                .filter(|n| matches!(n, OpenNote::CatalogRebuilt { .. }))
-                .count();
-            store
-                .put_session("again", b"x")
-                .unwrap_or_else(|e| panic!("{name} {what}: {e}"));
+            rebuilt += store.notes().iter().filter(|n| matches!(n, OpenNote::CatalogRebuilt { .. })).count();
+            store.put_session("again", b"x").unwrap_or_else(|e| panic!("{name} {what}: {e}"));
             drop(store);
             is_all_there(dir.path(), &expected);
         }

@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use common::{contents, delete, files, open, options, photos, put, record, spec};
 use fromagerie_storage::backend::FaultyDisk;
-use fromagerie_storage::{
-    Batch, CollectionSpec, Op, Record, SegmentBuilder, StorageError, Store, StoreOptions,
-};
+use fromagerie_storage::{Batch, CollectionSpec, Op, Record, SegmentBuilder, StorageError, Store, StoreOptions};
 
 #[test]
 fn a_second_opener_is_told_who_holds_the_database() {
@@ -21,18 +19,10 @@ fn a_second_opener_is_told_who_holds_the_database() {
     let store = open(dir.path());
     let error = Store::open(dir.path(), options()).unwrap_err();
     assert!(matches!(&error, StorageError::Locked { path, .. } if path == dir.path()));
-    assert!(
-        error
-            .to_string()
-            .contains(&format!("pid {}", std::process::id())),
-        "{error}"
-    );
+    assert!(error.to_string().contains(&format!("pid {}", std::process::id())), "{error}");
     let collection = photos(&store);
     drop(store);
-    assert!(
-        Store::open(dir.path(), options()).is_err(),
-        "a collection keeps the database open"
-    );
+    assert!(Store::open(dir.path(), options()).is_err(), "a collection keeps the database open");
     drop(collection);
     open(dir.path());
 }
@@ -42,16 +32,10 @@ fn a_missing_database_is_not_made_unasked_and_a_foreign_directory_never() {
     let dir = common::tempdir();
     let missing = dir.path().join("cellar");
     let plain = StoreOptions::default();
-    assert!(matches!(
-        Store::open(&missing, plain.clone()),
-        Err(StorageError::NoDatabase { .. })
-    ));
+    assert!(matches!(Store::open(&missing, plain.clone()), Err(StorageError::NoDatabase { .. })));
     assert!(!missing.exists());
     std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
-    assert!(matches!(
-        Store::open(dir.path(), options()),
-        Err(StorageError::NotADatabase { .. })
-    ));
+    assert!(matches!(Store::open(dir.path(), options()), Err(StorageError::NotADatabase { .. })));
     open(&missing);
     Store::open(&missing, plain).unwrap();
 }
@@ -65,11 +49,7 @@ fn a_request_id_is_applied_once_across_seals_and_reopens() {
         let first = collection.write(batch(1)).unwrap();
         assert_eq!(collection.write(batch(1)).unwrap(), first);
         collection.write(put("k", 2)).unwrap();
-        assert_eq!(
-            collection.write(batch(1)).unwrap(),
-            first,
-            "not applied over the later value"
-        );
+        assert_eq!(collection.write(batch(1)).unwrap(), first, "not applied over the later value");
         first
     };
     for seal in [true, false] {
@@ -87,14 +67,7 @@ fn a_request_id_is_applied_once_across_seals_and_reopens() {
 #[test]
 fn a_snapshot_stays_as_it_was() {
     let dir = common::tempdir();
-    let store = Store::open(
-        dir.path(),
-        StoreOptions {
-            seal_rows: 4,
-            ..options()
-        },
-    )
-    .unwrap();
+    let store = Store::open(dir.path(), StoreOptions { seal_rows: 4, ..options() }).unwrap();
     let collection = photos(&store);
     let mut held = Vec::new();
     for n in 0..120 {
@@ -106,11 +79,7 @@ fn a_snapshot_stays_as_it_was() {
         held.push((contents(&snapshot), snapshot));
     }
     for (expected, snapshot) in &held {
-        assert_eq!(
-            &contents(snapshot),
-            expected,
-            "files that are removed stay readable"
-        );
+        assert_eq!(&contents(snapshot), expected, "files that are removed stay readable");
     }
 }
 
@@ -135,10 +104,7 @@ fn writers_and_readers_go_on_during_a_seal() {
     let dir = common::tempdir();
     let store = open(dir.path());
     let collection = photos(&store);
-    let slow = Arc::new(Slow {
-        started: false.into(),
-        go: false.into(),
-    });
+    let slow = Arc::new(Slow { started: false.into(), go: false.into() });
     collection.set_segment_builder(slow.clone());
     for n in 0..10 {
         collection.write(put(&format!("k{n}"), n)).unwrap();
@@ -153,26 +119,13 @@ fn writers_and_readers_go_on_during_a_seal() {
     assert_eq!(collection.write(delete("k3")).unwrap().deleted, 1);
     assert_eq!(collection.write(put("k4", 400)).unwrap().replaced, 1);
     let during = contents(&collection.snapshot());
-    assert_eq!(
-        (during.len(), during.get("k3"), during["k4"]),
-        (9, None, 400)
-    );
-    assert!(
-        collection
-            .snapshot()
-            .segments()
-            .iter()
-            .all(|segment| !segment.is_sealed())
-    );
+    assert_eq!((during.len(), during.get("k3"), during["k4"]), (9, None, 400));
+    assert!(collection.snapshot().segments().iter().all(|segment| !segment.is_sealed()));
     slow.go.store(true, Ordering::SeqCst);
     sealing.join().unwrap().unwrap();
     let snapshot = collection.snapshot();
     assert!(snapshot.segments()[0].is_sealed());
-    assert_eq!(
-        contents(&snapshot),
-        during,
-        "what died during the seal stays dead"
-    );
+    assert_eq!(contents(&snapshot), during, "what died during the seal stays dead");
     drop((snapshot, collection, store));
     assert_eq!(contents(&photos(&open(dir.path())).snapshot()), during);
 }
@@ -216,11 +169,7 @@ fn concurrent_writers_share_fsyncs_and_lose_nothing() {
                 for n in 0..batches {
                     collection.write(put(&format!("w{writer} {n}"), n)).unwrap();
                     assert!(
-                        collection
-                            .snapshot()
-                            .find(&format!("w{writer} {n}"))
-                            .unwrap()
-                            .is_some(),
+                        collection.snapshot().find(&format!("w{writer} {n}")).unwrap().is_some(),
                         "reads its write"
                     );
                 }
@@ -230,11 +179,7 @@ fn concurrent_writers_share_fsyncs_and_lose_nothing() {
     let total = writers * batches as usize;
     assert_eq!(collection.snapshot().len(), total);
     assert_eq!(collection.snapshot().sequence(), total as u64);
-    assert!(
-        disk.file_syncs() < total as u64 / 2,
-        "{} syncs for {total} batches",
-        disk.file_syncs()
-    );
+    assert!(disk.file_syncs() < total as u64 / 2, "{} syncs for {total} batches", disk.file_syncs());
     drop((collection, store));
     assert_eq!(contents(&photos(&open(dir.path())).snapshot()).len(), total);
 }
@@ -245,70 +190,24 @@ fn what_cannot_be_kept_is_refused_whole_with_values() {
     let store = open(dir.path());
     let collection = photos(&store);
     let with = |vector: Vec<f32>, key: &str| {
-        let bad = Record {
-            vector,
-            ..record(key, 1)
-        };
-        collection
-            .write(Batch::new(vec![Op::Put(record("good", 2)), Op::Put(bad)]))
-            .unwrap_err()
+        let bad = Record { vector, ..record(key, 1) };
+        collection.write(Batch::new(vec![Op::Put(record("good", 2)), Op::Put(bad)])).unwrap_err()
     };
-    assert!(matches!(
-        with(vec![1.0], "k"),
-        StorageError::WrongDim {
-            expected: 2,
-            received: 1,
-            ..
-        }
-    ));
-    assert!(matches!(
-        with(vec![1.0, f32::NAN], "k"),
-        StorageError::NonFinite { element: 1, .. }
-    ));
-    assert!(matches!(
-        with(vec![f32::INFINITY, 0.0], "k"),
-        StorageError::NonFinite { element: 0, .. }
-    ));
-    assert!(matches!(
-        with(vec![0.0, -0.0], "k"),
-        StorageError::ZeroVector { .. }
-    ));
-    assert!(matches!(
-        with(vec![1.0, 0.0], ""),
-        StorageError::KeyLength {
-            position: 1,
-            bytes: 0
-        }
-    ));
-    assert!(matches!(
-        with(vec![1.0, 0.0], &"k".repeat(513)),
-        StorageError::KeyLength { bytes: 513, .. }
-    ));
+    assert!(matches!(with(vec![1.0], "k"), StorageError::WrongDim { expected: 2, received: 1, .. }));
+    assert!(matches!(with(vec![1.0, f32::NAN], "k"), StorageError::NonFinite { element: 1, .. }));
+    assert!(matches!(with(vec![f32::INFINITY, 0.0], "k"), StorageError::NonFinite { element: 0, .. }));
+    assert!(matches!(with(vec![0.0, -0.0], "k"), StorageError::ZeroVector { .. }));
+    assert!(matches!(with(vec![1.0, 0.0], ""), StorageError::KeyLength { position: 1, bytes: 0 }));
+    assert!(matches!(with(vec![1.0, 0.0], &"k".repeat(513)), StorageError::KeyLength { bytes: 513, .. }));
     let mut features = record("k", 2);
     features.features = Some(vec![1.0, 2.0]);
-    let error = collection
-        .write(Batch::new(vec![Op::Put(features)]))
-        .unwrap_err();
-    assert!(matches!(
-        error,
-        StorageError::WrongDim {
-            what: "features",
-            expected: 1,
-            received: 2,
-            ..
-        }
-    ));
+    let error = collection.write(Batch::new(vec![Op::Put(features)])).unwrap_err();
+    assert!(matches!(error, StorageError::WrongDim { what: "features", expected: 1, received: 2, .. }));
     assert!(collection.snapshot().is_empty() && collection.snapshot().sequence() == 0);
     collection.write(put(&"é".repeat(256), 1)).unwrap();
     let bad = CollectionSpec { dim: 0, ..spec() };
-    assert!(matches!(
-        store.create_collection("bad", bad),
-        Err(StorageError::BadSpec { dim: 0, .. })
-    ));
-    assert!(matches!(
-        store.create_collection("a\nb", spec()),
-        Err(StorageError::BadName { .. })
-    ));
+    assert!(matches!(store.create_collection("bad", bad), Err(StorageError::BadSpec { dim: 0, .. })));
+    assert!(matches!(store.create_collection("a\nb", spec()), Err(StorageError::BadName { .. })));
 }
 
 #[test]
@@ -322,28 +221,16 @@ fn an_alias_moves_at_once_and_back() {
         store.set_alias("best", "one").unwrap();
         store.set_alias("best", "two").unwrap();
         assert_eq!(store.collection("best").unwrap().name(), "two");
-        assert!(matches!(
-            store.set_alias("one", "two"),
-            Err(StorageError::NameTaken { .. })
-        ));
-        assert!(matches!(
-            store.create_collection("best", spec()),
-            Err(StorageError::NameTaken { .. })
-        ));
-        assert!(matches!(
-            store.drop_collection("two"),
-            Err(StorageError::HasAliases { .. })
-        ));
+        assert!(matches!(store.set_alias("one", "two"), Err(StorageError::NameTaken { .. })));
+        assert!(matches!(store.create_collection("best", spec()), Err(StorageError::NameTaken { .. })));
+        assert!(matches!(store.drop_collection("two"), Err(StorageError::HasAliases { .. })));
     }
     let store = open(dir.path());
     assert_eq!(store.aliases(), [("best".to_owned(), "two".to_owned())]);
     store.set_alias("best", "one").unwrap();
     store.drop_collection("two").unwrap();
     store.remove_alias("best").unwrap();
-    assert!(matches!(
-        store.remove_alias("best"),
-        Err(StorageError::UnknownAlias { .. })
-    ));
+    assert!(matches!(store.remove_alias("best"), Err(StorageError::UnknownAlias { .. })));
     drop(store);
     let store = open(dir.path());
     assert!(store.aliases().is_empty());
@@ -360,14 +247,8 @@ fn a_dropped_collection_is_gone_and_its_readers_are_not_disturbed() {
     let snapshot = collection.snapshot();
     store.drop_collection("photos").unwrap();
     assert_eq!(contents(&snapshot).len(), 1);
-    assert!(matches!(
-        collection.write(put("k", 2)),
-        Err(StorageError::Dropped { .. })
-    ));
-    assert!(matches!(
-        store.collection("photos"),
-        Err(StorageError::UnknownCollection { .. })
-    ));
+    assert!(matches!(collection.write(put("k", 2)), Err(StorageError::Dropped { .. })));
+    assert!(matches!(store.collection("photos"), Err(StorageError::UnknownCollection { .. })));
     assert!(files(dir.path(), "segment-").is_empty());
     photos(&store).write(put("new", 1)).unwrap();
     drop((snapshot, collection, store));
@@ -384,10 +265,7 @@ fn sessions_and_jobs_are_kept_apart() {
         store.put_session("a", b"three").unwrap();
         assert!(store.delete_session("b").unwrap());
         assert!(!store.delete_session("b").unwrap());
-        assert!(matches!(
-            store.put_session("", b""),
-            Err(StorageError::RecordTooLarge { .. })
-        ));
+        assert!(matches!(store.put_session("", b""), Err(StorageError::RecordTooLarge { .. })));
     }
     let store = open(dir.path());
     assert_eq!(store.session("a").unwrap().as_deref(), Some(&b"three"[..]));

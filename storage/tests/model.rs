@@ -28,22 +28,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn small() -> StoreOptions {
-    StoreOptions {
-        seal_rows: 5,
-        ..options()
-    }
+    StoreOptions { seal_rows: 5, ..options() }
 }
 
 /// Applies a batch to the map; returns the receipt that the collection must give.
-fn apply(
-    map: &mut BTreeMap<String, u32>,
-    sequence: u64,
-    ops: &[(u8, Option<u32>)],
-) -> (Batch, Receipt) {
-    let mut receipt = Receipt {
-        sequence,
-        ..Receipt::default()
-    };
+fn apply(map: &mut BTreeMap<String, u32>, sequence: u64, ops: &[(u8, Option<u32>)]) -> (Batch, Receipt) {
+    let mut receipt = Receipt { sequence, ..Receipt::default() };
     let mut batch = Batch::default();
     for &(key, value) in ops {
         let key = format!("key {key}");
@@ -103,16 +93,13 @@ fn many_seals_are_merged_into_few_segments() {
     let store = Store::open(dir.path(), small()).unwrap();
     let photos_now = photos(&store);
     for n in 0..400 {
-        photos_now
-            .write(common::put(&format!("k{}", n % 150), n))
-            .unwrap();
+        photos_now.write(common::put(&format!("k{}", n % 150), n)).unwrap();
     }
     let stats = photos_now.stats();
     assert!(stats.sealed_segments <= 20, "{stats:?}");
     assert!(stats.memory_segments <= 4, "{stats:?}");
     assert!(stats.last_seal_error.is_none());
-    let expected: BTreeMap<String, u32> =
-        (250..400).map(|n| (format!("k{}", n % 150), n)).collect();
+    let expected: BTreeMap<String, u32> = (250..400).map(|n| (format!("k{}", n % 150), n)).collect();
     assert_eq!(contents(&photos_now.snapshot()), expected);
     drop((photos_now, store));
     assert_eq!(contents(&photos(&open(dir.path())).snapshot()), expected);

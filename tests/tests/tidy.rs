@@ -115,7 +115,8 @@ fn names_crate(code: &str, name: &str) -> bool {
     let path = format!("{name}::");
     code.match_indices(&path).any(|(at, _)| {
         let before = code[..at].chars().next_back();
-        let local = code[..at].ends_with("crate::") || code[..at].ends_with("self::") || code[..at].ends_with("super::");
+        let local =
+            code[..at].ends_with("crate::") || code[..at].ends_with("self::") || code[..at].ends_with("super::");
         !local && before.is_none_or(|c| !(c.is_alphanumeric() || c == '_' || c == ':'))
     }) && !code.contains(&format!("mod {name}"))
         && !code.trim_start().starts_with(&format!("pub use {name}::"))
@@ -160,7 +161,8 @@ fn links_lead_somewhere() {
 
 #[test]
 fn nothing_is_left_unfinished() {
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("todo", "!("), concat!("dbg", "!(")];
+    let marks =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("todo", "!("), concat!("dbg", "!(")];
     let mut found = Vec::new();
     for path in files(&[".rs", ".py", ".md", ".proto", ".toml", ".sh"]) {
         for (number, line) in read(&path).lines().enumerate() {

@@ -57,13 +57,7 @@ pub(crate) fn scan<R: Rows + ?Sized>(
     Ok(())
 }
 
-fn score_block<R: Rows + ?Sized>(
-    rows: &R,
-    vector: &[f32],
-    start: u32,
-    stop: u32,
-    mut offer: impl FnMut(u32, f32),
-) {
+fn score_block<R: Rows + ?Sized>(rows: &R, vector: &[f32], start: u32, stop: u32, mut offer: impl FnMut(u32, f32)) {
     let mut scores = [0.0; BLOCK];
     let scores = &mut scores[..(stop - start) as usize];
     Kernel::best().dot_rows(vector, rows.block(start..stop), scores);
@@ -100,19 +94,13 @@ mod tests {
 
     /// Rows on the unit circle, one each degree: row 0 points along x.
     fn circle(n: usize) -> Vec<f32> {
-        (0..n)
-            .flat_map(|i| [(i as f32).to_radians().cos(), (i as f32).to_radians().sin()])
-            .collect()
+        (0..n).flat_map(|i| [(i as f32).to_radians().cos(), (i as f32).to_radians().sin()]).collect()
     }
 
     fn found(n: usize, query: &Query<'_>) -> Vec<u32> {
         let data = circle(n);
         let rows = DenseRows::new(&data, 2).expect("whole rows");
-        search(&rows, query)
-            .expect("an answer")
-            .iter()
-            .map(|hit| hit.row)
-            .collect()
+        search(&rows, query).expect("an answer").iter().map(|hit| hit.row).collect()
     }
 
     #[test]
@@ -121,53 +109,17 @@ mod tests {
         assert_eq!(found(0, &along), [0u32; 0]);
         assert_eq!(found(1, &along), [0]);
         assert_eq!(found(90, &along), [0, 1, 2]);
-        assert_eq!(
-            found(
-                4,
-                &Query {
-                    k: usize::MAX,
-                    ..along
-                }
-            ),
-            [0, 1, 2, 3]
-        );
+        assert_eq!(found(4, &Query { k: usize::MAX, ..along }), [0, 1, 2, 3]);
         assert_eq!(found(4, &Query { k: 0, ..along }), [0u32; 0]);
     }
 
     #[test]
     fn filter_and_least_score() {
         let along = Query::new(&[1.0, 0.0], 3);
-        assert_eq!(
-            found(
-                300,
-                &Query {
-                    allow: Some(&|row| row > 100 && row % 7 == 0),
-                    ..along
-                }
-            ),
-            [294, 287, 280]
-        );
-        assert_eq!(
-            found(
-                300,
-                &Query {
-                    allow: Some(&|_| false),
-                    ..along
-                }
-            ),
-            [0u32; 0]
-        );
+        assert_eq!(found(300, &Query { allow: Some(&|row| row > 100 && row % 7 == 0), ..along }), [294, 287, 280]);
+        assert_eq!(found(300, &Query { allow: Some(&|_| false), ..along }), [0u32; 0]);
         let near = (1.5f32).to_radians().cos();
-        assert_eq!(
-            found(
-                300,
-                &Query {
-                    min_score: Some(near),
-                    ..along
-                }
-            ),
-            [0, 1]
-        );
+        assert_eq!(found(300, &Query { min_score: Some(near), ..along }), [0, 1]);
     }
 
     #[test]
@@ -175,25 +127,16 @@ mod tests {
         let data = [0.6, 0.8].repeat(1000);
         let rows = DenseRows::new(&data, 2).expect("whole rows");
         let hits = search(&rows, &Query::new(&[0.0, 1.0], 4)).expect("an answer");
-        assert_eq!(
-            hits.iter().map(|hit| hit.row).collect::<Vec<_>>(),
-            [0, 1, 2, 3]
-        );
+        assert_eq!(hits.iter().map(|hit| hit.row).collect::<Vec<_>>(), [0, 1, 2, 3]);
     }
 
     #[test]
     fn refusals() {
         let data = circle(5);
         let rows = DenseRows::new(&data, 2).expect("whole rows");
-        let wrong = SearchError::WrongDim {
-            expected: 2,
-            received: 3,
-        };
+        let wrong = SearchError::WrongDim { expected: 2, received: 3 };
         assert_eq!(search(&rows, &Query::new(&[0.0; 3], 1)), Err(wrong));
-        assert_eq!(
-            search(&rows, &Query::new(&[0.0, f32::NAN], 1)),
-            Err(SearchError::NotFinite { at: 1 })
-        );
+        assert_eq!(search(&rows, &Query::new(&[0.0, f32::NAN], 1)), Err(SearchError::NotFinite { at: 1 }));
     }
 
     #[test]
@@ -205,13 +148,7 @@ mod tests {
             asked.set(asked.get() + 1);
             asked.get() == 3
         };
-        let query = Query {
-            cancelled: Some(&third),
-            ..Query::new(&[1.0, 0.0], 1)
-        };
-        assert_eq!(
-            (search(&rows, &query), asked.get()),
-            (Err(SearchError::Cancelled), 3)
-        );
+        let query = Query { cancelled: Some(&third), ..Query::new(&[1.0, 0.0], 1) };
+        assert_eq!((search(&rows, &query), asked.get()), (Err(SearchError::Cancelled), 3));
     }
 }

@@ -20,19 +20,9 @@ const ROWS_PER_BEAM_PLACE: u128 = 32;
 /// thousand allowed of a million. An estimate that is wrong costs time, never an answer.
 #[must_use]
 pub fn plan(rows: usize, allowed: usize, k: usize, ef: usize) -> Plan {
-    let (rows, allowed, beam) = (
-        rows as u128,
-        allowed.min(rows) as u128,
-        ef.max(k).min(rows) as u128,
-    );
-    let graph_rows = ROWS_PER_BEAM_PLACE
-        .saturating_mul(beam)
-        .saturating_mul(rows);
-    if allowed.saturating_mul(allowed) <= graph_rows {
-        Plan::Scan
-    } else {
-        Plan::Graph
-    }
+    let (rows, allowed, beam) = (rows as u128, allowed.min(rows) as u128, ef.max(k).min(rows) as u128);
+    let graph_rows = ROWS_PER_BEAM_PLACE.saturating_mul(beam).saturating_mul(rows);
+    if allowed.saturating_mul(allowed) <= graph_rows { Plan::Scan } else { Plan::Graph }
 }
 
 #[cfg(test)]

@@ -17,10 +17,7 @@ pub struct Neighbor {
 impl Ord for Neighbor {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        other
-            .score
-            .total_cmp(&self.score)
-            .then(self.row.cmp(&other.row))
+        other.score.total_cmp(&self.score).then(self.row.cmp(&other.row))
     }
 }
 
@@ -60,14 +57,7 @@ impl<'a> Query<'a> {
     /// The `k` nearest of all rows, with a beam of 64.
     #[must_use]
     pub fn new(vector: &'a [f32], k: usize) -> Self {
-        Self {
-            vector,
-            k,
-            ef: 64,
-            min_score: None,
-            allow: None,
-            cancelled: None,
-        }
+        Self { vector, k, ef: 64, min_score: None, allow: None, cancelled: None }
     }
 
     /// The beam's width in use: `ef`, but not below `k` nor above `rows`, and at least 1.
@@ -92,10 +82,7 @@ impl<'a> Query<'a> {
 
     pub(crate) fn check_vector(&self, dim: usize) -> Result<(), SearchError> {
         if self.vector.len() != dim {
-            return Err(SearchError::WrongDim {
-                expected: dim,
-                received: self.vector.len(),
-            });
+            return Err(SearchError::WrongDim { expected: dim, received: self.vector.len() });
         }
         match self.vector.iter().position(|x| !x.is_finite()) {
             Some(at) => Err(SearchError::NotFinite { at }),
@@ -161,18 +148,14 @@ mod tests {
 
     #[test]
     fn best_first_then_lower_row() {
-        let mut hits =
-            [(3, 0.5), (1, 0.5), (2, 0.9), (0, -1.0)].map(|(row, score)| Neighbor { row, score });
+        let mut hits = [(3, 0.5), (1, 0.5), (2, 0.9), (0, -1.0)].map(|(row, score)| Neighbor { row, score });
         hits.sort();
         assert_eq!(hits.map(|hit| hit.row), [2, 1, 3, 0]);
     }
 
     #[test]
     fn the_beam_holds_k_but_not_more_than_there_is() {
-        let query = Query {
-            ef: 5,
-            ..Query::new(&[], 10)
-        };
+        let query = Query { ef: 5, ..Query::new(&[], 10) };
         assert_eq!((query.beam(1000), query.beam(7), query.beam(0)), (10, 7, 1));
     }
 }

@@ -71,9 +71,6 @@ mod tests {
         assert!(DenseRows::new(&[], 4).is_some_and(|rows| rows.is_empty()));
         let data = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
         let rows = DenseRows::new(&data, 2).expect("three rows");
-        assert_eq!(
-            (rows.len(), rows.row(1), rows.block(1..3)),
-            (3, &data[2..4], &data[2..])
-        );
+        assert_eq!((rows.len(), rows.row(1), rows.block(1..3)), (3, &data[2..4], &data[2..]));
     }
 }

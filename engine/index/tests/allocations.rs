@@ -53,25 +53,14 @@ fn none_a_query_after_the_first_round() {
         for vector in set.like_rows.iter().chain(&set.like_text) {
             let graph = Graph::parse(&bytes).expect("a graph");
             let query = Query::new(vector, 10);
-            let third = Query {
-                allow: Some(&|row| row % 3 == 0),
-                ..query
-            };
-            let nothing = Query {
-                allow: Some(&|_| false),
-                ..query
-            };
+            let third = Query { allow: Some(&|row| row % 3 == 0), ..query };
+            let nothing = Query { allow: Some(&|_| false), ..query };
             for query in [query, third, nothing] {
-                graph
-                    .search(&rows, &query, &mut scratch)
-                    .expect("an answer");
+                graph.search(&rows, &query, &mut scratch).expect("an answer");
             }
         }
         COUNT.with(Cell::get) - before
     };
-    assert!(
-        round() > 0,
-        "the counter must see the first round fill the scratch"
-    );
+    assert!(round() > 0, "the counter must see the first round fill the scratch");
     assert_eq!(round(), 0);
 }

@@ -19,15 +19,7 @@ fn sound() -> &'static (Set, Vec<u8>) {
     SOUND.get_or_init(|| {
         let mut set = set(400, 8, 4);
         set.data.copy_within(0..40, 80);
-        let bytes = build(
-            &set.rows(),
-            HnswParams {
-                m: 4,
-                ef_construction: 40,
-                parallel: false,
-            },
-        )
-        .expect("a graph");
+        let bytes = build(&set.rows(), HnswParams { m: 4, ef_construction: 40, parallel: false }).expect("a graph");
         (set, bytes)
     })
 }
@@ -40,22 +32,13 @@ fn survive(bytes: &[u8]) {
     let (set, rows) = (&sound().0, sound().0.rows());
     let mut scratch = Scratch::new();
     for vector in &set.like_text {
-        for query in [
-            Query::new(vector, 5),
-            Query {
-                allow: Some(&|row| row % 3 == 0),
-                ..Query::new(vector, 300)
-            },
-        ] {
+        for query in [Query::new(vector, 5), Query { allow: Some(&|row| row % 3 == 0), ..Query::new(vector, 300) }] {
             let Ok(hits) = graph.search(&rows, &query, &mut scratch) else {
                 continue;
             };
             assert!(hits.is_sorted() && hits.windows(2).all(|pair| pair[0].row != pair[1].row));
             for hit in hits {
-                assert_eq!(
-                    hit.score,
-                    fromagerie_kernels::dot(vector, rows.row(hit.row))
-                );
+                assert_eq!(hit.score, fromagerie_kernels::dot(vector, rows.row(hit.row)));
             }
         }
     }
@@ -68,10 +51,7 @@ fn every_cut_is_noticed() {
         assert!(Graph::parse(&bytes[..length]).is_err(), "{length} bytes");
     }
     let longer = [bytes.as_slice(), &[0]].concat();
-    assert!(matches!(
-        Graph::parse(&longer),
-        Err(GraphError::WrongLength { .. })
-    ));
+    assert!(matches!(Graph::parse(&longer), Err(GraphError::WrongLength { .. })));
 }
 
 #[test]
@@ -92,20 +72,13 @@ fn every_byte_of_the_header_matters() {
 fn check_finds_a_wrong_neighbour_and_names_its_place() {
     let bytes = &sound().1;
     let info = Graph::parse(bytes).expect("a graph").info();
-    assert_eq!(
-        (info.kind, info.rows, info.dim, info.m),
-        (Kind::Hnsw, 400, 8, 4)
-    );
+    assert_eq!((info.kind, info.rows, info.dim, info.m), (Kind::Hnsw, 400, 8, 4));
     assert!(info.twins >= 5 && info.levels >= 2);
     let first_neighbour = 64 + 8 * info.levels + 4 * info.rows;
     let mut damaged = bytes.clone();
     damaged[first_neighbour..][..4].copy_from_slice(&400u32.to_le_bytes());
     let graph = Graph::parse(&damaged).expect("the sections are all there");
-    let wrong = GraphError::Damaged {
-        offset: first_neighbour as u64,
-        what: "a neighbour",
-        value: 400,
-    };
+    let wrong = GraphError::Damaged { offset: first_neighbour as u64, what: "a neighbour", value: 400 };
     assert_eq!(graph.check(), Err(wrong));
     survive(&damaged);
 }

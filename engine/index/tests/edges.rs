@@ -11,20 +11,13 @@ use fromagerie_index::frozen::{Graph, Scratch};
 use fromagerie_index::hnsw::{BuildError, Growing, HnswParams, build};
 use fromagerie_index::{DenseRows, Neighbor, Query, Rows, SearchError};
 
-const SEQUENTIAL: HnswParams = HnswParams {
-    m: 16,
-    ef_construction: 200,
-    parallel: false,
-};
+const SEQUENTIAL: HnswParams = HnswParams { m: 16, ef_construction: 200, parallel: false };
 
 fn search(rows: &DenseRows<'_>, query: &Query<'_>) -> Vec<Neighbor> {
     let bytes = build(rows, SEQUENTIAL).expect("a graph");
     let graph = Graph::parse(&bytes).expect("what was built can be read");
     graph.check().expect("a sound graph");
-    graph
-        .search(rows, query, &mut Scratch::new())
-        .expect("an answer")
-        .to_vec()
+    graph.search(rows, query, &mut Scratch::new()).expect("an answer").to_vec()
 }
 
 #[test]
@@ -43,10 +36,7 @@ fn few_rows_are_all_found() {
     for count in 1..=40 {
         let rows = DenseRows::new(&set.data[..count * 16], 16).expect("whole rows");
         for k in [1, count, 1000, usize::MAX] {
-            let query = Query {
-                ef: 1,
-                ..Query::new(&set.like_text[0], k)
-            };
+            let query = Query { ef: 1, ..Query::new(&set.like_text[0], k) };
             let hits = search(&rows, &query);
             assert_eq!(hits.len(), k.min(count));
             if k >= count {
@@ -64,57 +54,22 @@ fn filters_and_least_scores() {
     let (graph, mut scratch) = (Graph::parse(&bytes).expect("a graph"), Scratch::new());
     for vector in &set.like_text {
         let query = Query::new(vector, 10);
-        let nothing = Query {
-            allow: Some(&|_| false),
-            ..query
-        };
+        let nothing = Query { allow: Some(&|_| false), ..query };
         assert_eq!(graph.search(&rows, &nothing, &mut scratch), Ok(&[][..]));
-        let three = Query {
-            allow: Some(&|row| [7, 1500, 2999].contains(&row)),
-            ..query
-        };
-        assert_eq!(
-            graph
-                .search(&rows, &three, &mut scratch)
-                .expect("an answer"),
-            truth(&rows, &three)
-        );
-        assert!(
-            scratch.scanned(),
-            "three rows of 3,000 are not worth a walk"
-        );
+        let three = Query { allow: Some(&|row| [7, 1500, 2999].contains(&row)), ..query };
+        assert_eq!(graph.search(&rows, &three, &mut scratch).expect("an answer"), truth(&rows, &three));
+        assert!(scratch.scanned(), "three rows of 3,000 are not worth a walk");
 
         let best = truth(&rows, &query);
         let shown = |row: u32| best.iter().all(|hit| hit.row != row);
-        let hits = graph
-            .search(
-                &rows,
-                &Query {
-                    allow: Some(&shown),
-                    ..query
-                },
-                &mut scratch,
-            )
-            .expect("an answer");
+        let hits = graph.search(&rows, &Query { allow: Some(&shown), ..query }, &mut scratch).expect("an answer");
         assert!(hits.len() == 10 && hits.iter().all(|hit| shown(hit.row)));
         assert!(!scratch.scanned());
 
-        let good = Query {
-            min_score: Some(best[4].score),
-            ..query
-        };
-        assert_eq!(
-            graph
-                .search(&rows, &good, &mut scratch)
-                .expect("an answer")
-                .len(),
-            5
-        );
+        let good = Query { min_score: Some(best[4].score), ..query };
+        assert_eq!(graph.search(&rows, &good, &mut scratch).expect("an answer").len(), 5);
         assert!(!scratch.scanned());
-        let perfect = Query {
-            min_score: Some(1.5),
-            ..query
-        };
+        let perfect = Query { min_score: Some(1.5), ..query };
         assert_eq!(graph.search(&rows, &perfect, &mut scratch), Ok(&[][..]));
     }
 }
@@ -133,44 +88,19 @@ fn thousands_of_equal_rows_do_not_hide_the_others() {
     graph.check().expect("a sound graph");
     assert!(graph.info().twins >= 6_000);
     let (mut found, mut wanted) = (0, 0);
-    for vector in set
-        .like_rows
-        .iter()
-        .chain(&set.like_text)
-        .chain([&many, &other])
-    {
+    for vector in set.like_rows.iter().chain(&set.like_text).chain([&many, &other]) {
         for k in [1, 10, 100] {
-            let query = Query {
-                ef: 100,
-                ..Query::new(vector, k)
-            };
-            let (hits, want) = (
-                graph
-                    .search(&rows, &query, &mut scratch)
-                    .expect("an answer"),
-                truth(&rows, &query),
-            );
-            let good = hits
-                .iter()
-                .filter(|hit| hit.score >= want[k - 1].score)
-                .count();
+            let query = Query { ef: 100, ..Query::new(vector, k) };
+            let (hits, want) = (graph.search(&rows, &query, &mut scratch).expect("an answer"), truth(&rows, &query));
+            let good = hits.iter().filter(|hit| hit.score >= want[k - 1].score).count();
             assert!(hits.len() == k && good * 100 >= k * 90, "{good} of {k}");
             (found, wanted) = (found + good, wanted + k);
         }
     }
     assert!(found * 1000 >= wanted * 995, "{found} of {wanted}");
     // All but one of the equal rows were shown already; the last one still comes.
-    let query = Query {
-        allow: Some(&|row| row >= 6_998),
-        ..Query::new(&many, 1)
-    };
-    assert_eq!(
-        graph
-            .search(&rows, &query, &mut scratch)
-            .expect("an answer")[0]
-            .row,
-        6_998
-    );
+    let query = Query { allow: Some(&|row| row >= 6_998), ..Query::new(&many, 1) };
+    assert_eq!(graph.search(&rows, &query, &mut scratch).expect("an answer")[0].row, 6_998);
     assert!(!scratch.scanned());
 }
 
@@ -189,14 +119,9 @@ fn near_equal_rows_do_not_cut_the_graph() {
     let (graph, mut scratch) = (Graph::parse(&bytes).expect("a graph"), Scratch::new());
     let mut found = 0.0;
     for vector in set.like_rows.iter().chain(&set.like_text) {
-        let query = Query {
-            ef: 64,
-            ..Query::new(vector, 10)
-        };
+        let query = Query { ef: 64, ..Query::new(vector, 10) };
         let want = truth(&rows, &query);
-        let hits = graph
-            .search(&rows, &query, &mut scratch)
-            .expect("an answer");
+        let hits = graph.search(&rows, &query, &mut scratch).expect("an answer");
         found += hits.iter().filter(|hit| hit.score >= want[9].score).count() as f64 / 10.0;
     }
     assert!(found / 100.0 >= 0.95, "{}", found / 100.0);
@@ -209,57 +134,26 @@ fn what_does_not_fit_is_an_error_value() {
     let bytes = build(&rows, SEQUENTIAL).expect("a graph");
     let (graph, mut scratch) = (Graph::parse(&bytes).expect("a graph"), Scratch::new());
     let short = Query::new(&set.like_text[0][..7], 1);
-    let wrong_dim = SearchError::WrongDim {
-        expected: 8,
-        received: 7,
-    };
+    let wrong_dim = SearchError::WrongDim { expected: 8, received: 7 };
     assert_eq!(graph.search(&rows, &short, &mut scratch), Err(wrong_dim));
     let nan = [f32::NAN; 8];
-    assert_eq!(
-        graph.search(&rows, &Query::new(&nan, 1), &mut scratch),
-        Err(SearchError::NotFinite { at: 0 })
-    );
+    assert_eq!(graph.search(&rows, &Query::new(&nan, 1), &mut scratch), Err(SearchError::NotFinite { at: 0 }));
     let fewer = DenseRows::new(&set.data[..80], 8).expect("whole rows");
-    let wrong_rows = SearchError::WrongRows {
-        graph_rows: 100,
-        graph_dim: 8,
-        rows: 10,
-        dim: 8,
-    };
-    assert_eq!(
-        graph.search(&fewer, &Query::new(&set.like_text[0], 1), &mut scratch),
-        Err(wrong_rows)
-    );
+    let wrong_rows = SearchError::WrongRows { graph_rows: 100, graph_dim: 8, rows: 10, dim: 8 };
+    assert_eq!(graph.search(&fewer, &Query::new(&set.like_text[0], 1), &mut scratch), Err(wrong_rows));
 
     let growing = Growing::new(2, SEQUENTIAL, 0).expect("sound");
-    assert_eq!(
-        growing.insert(0, &[1.0]),
-        Err(BuildError::WrongDim {
-            expected: 2,
-            received: 1
-        })
-    );
-    for bad in [
-        [0.0, 0.0],
-        [2.0, 0.0],
-        [f32::NAN, 1.0],
-        [f32::INFINITY, 0.0],
-    ] {
+    assert_eq!(growing.insert(0, &[1.0]), Err(BuildError::WrongDim { expected: 2, received: 1 }));
+    for bad in [[0.0, 0.0], [2.0, 0.0], [f32::NAN, 1.0], [f32::INFINITY, 0.0]] {
         assert_eq!(growing.insert(0, &bad), Err(BuildError::NotUnit { row: 0 }));
     }
     assert_eq!(growing.search(&Query::new(&[1.0, 0.0], 3)), Ok(vec![]));
     growing.insert(1, &[1.0, 0.0]).expect("taken");
-    assert_eq!(
-        growing.insert(1, &[0.0, 1.0]),
-        Err(BuildError::Repeated { row: 1 })
-    );
+    assert_eq!(growing.insert(1, &[0.0, 1.0]), Err(BuildError::Repeated { row: 1 }));
     assert_eq!(growing.freeze(), Err(BuildError::Missing { row: 0 }));
     for m in [0, 1, 129, 300] {
         let params = HnswParams { m, ..SEQUENTIAL };
-        assert_eq!(
-            build(&rows, params),
-            Err(BuildError::WrongM { received: m })
-        );
+        assert_eq!(build(&rows, params), Err(BuildError::WrongM { received: m }));
     }
 }
 
@@ -273,16 +167,9 @@ fn cancelling_ends_a_walk() {
         asked.set(asked.get() + 1);
         asked.get() == 2
     };
-    let query = Query {
-        cancelled: Some(&second),
-        ef: 200,
-        ..Query::new(&set.like_text[0], 10)
-    };
+    let query = Query { cancelled: Some(&second), ef: 200, ..Query::new(&set.like_text[0], 10) };
     let graph = Graph::parse(&bytes).expect("a graph");
-    assert_eq!(
-        graph.search(&rows, &query, &mut Scratch::new()),
-        Err(SearchError::Cancelled)
-    );
+    assert_eq!(graph.search(&rows, &query, &mut Scratch::new()), Err(SearchError::Cancelled));
     assert_eq!(asked.get(), 2);
 }
 
@@ -316,17 +203,10 @@ fn growing_takes_rows_while_it_is_searched() {
     });
     assert_eq!(growing.len(), 2_000);
     let bytes = growing.freeze().expect("a graph");
-    Graph::parse(&bytes)
-        .expect("a graph")
-        .check()
-        .expect("a sound graph");
+    Graph::parse(&bytes).expect("a graph").check().expect("a sound graph");
     let odd = |row: u32| row % 50 == 1;
     for vector in &set.like_rows {
-        let query = Query {
-            ef: 64,
-            allow: Some(&odd),
-            ..Query::new(vector, 10)
-        };
+        let query = Query { ef: 64, allow: Some(&odd), ..Query::new(vector, 10) };
         let hits = growing.search(&query).expect("an answer");
         assert!(hits.len() == 10 && hits.iter().all(|hit| odd(hit.row)));
         assert!(common::recall(&hits, &truth(&rows, &query)) >= 0.7);

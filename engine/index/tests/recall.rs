@@ -11,40 +11,22 @@ use fromagerie_index::hnsw::{Growing, HnswParams, build};
 use fromagerie_index::{Neighbor, Query, Rows};
 
 fn truths(set: &Set, queries: &[Vec<f32>]) -> Vec<Vec<Neighbor>> {
-    queries
-        .iter()
-        .map(|vector| truth(&set.rows(), &Query::new(vector, 10)))
-        .collect()
+    queries.iter().map(|vector| truth(&set.rows(), &Query::new(vector, 10))).collect()
 }
 
 /// Recall@10 and distances a query.
-fn measure(
-    set: &Set,
-    bytes: &[u8],
-    queries: &[Vec<f32>],
-    truths: &[Vec<Neighbor>],
-    ef: usize,
-) -> (f64, f64) {
+fn measure(set: &Set, bytes: &[u8], queries: &[Vec<f32>], truths: &[Vec<Neighbor>], ef: usize) -> (f64, f64) {
     let graph = Graph::parse(bytes).expect("a graph");
     let (rows, mut scratch) = (set.rows(), Scratch::new());
     let (mut found, mut distances) = (0.0, 0);
     for (vector, truth) in queries.iter().zip(truths) {
-        let query = Query {
-            ef,
-            ..Query::new(vector, 10)
-        };
-        let hits = graph
-            .search(&rows, &query, &mut scratch)
-            .expect("an answer")
-            .to_vec();
+        let query = Query { ef, ..Query::new(vector, 10) };
+        let hits = graph.search(&rows, &query, &mut scratch).expect("an answer").to_vec();
         assert!(hits.is_sorted() && !scratch.scanned());
         found += recall(&hits, truth);
         distances += scratch.distances();
     }
-    (
-        found / queries.len() as f64,
-        distances as f64 / queries.len() as f64,
-    )
+    (found / queries.len() as f64, distances as f64 / queries.len() as f64)
 }
 
 #[test]
@@ -52,27 +34,14 @@ fn recall_at_10_in_and_out_of_distribution() {
     let set = set(5_000, 64, 200);
     let (near_rows, near_text) = (truths(&set, &set.like_rows), truths(&set, &set.like_text));
     for parallel in [false, true] {
-        let bytes = build(
-            &set.rows(),
-            HnswParams {
-                parallel,
-                ..HnswParams::default()
-            },
-        )
-        .expect("a graph");
-        Graph::parse(&bytes)
-            .expect("a graph")
-            .check()
-            .expect("a sound graph");
-        for (kind, queries, truths, ef, distances_max) in [
-            ("like rows", &set.like_rows, &near_rows, 32, 600.0),
-            ("like text", &set.like_text, &near_text, 48, 800.0),
-        ] {
+        let bytes = build(&set.rows(), HnswParams { parallel, ..HnswParams::default() }).expect("a graph");
+        Graph::parse(&bytes).expect("a graph").check().expect("a sound graph");
+        for (kind, queries, truths, ef, distances_max) in
+            [("like rows", &set.like_rows, &near_rows, 32, 600.0), ("like text", &set.like_text, &near_text, 48, 800.0)]
+        {
             for ef in [10, 16, 32, 64] {
                 let (recall, distances) = measure(&set, &bytes, queries, truths, ef);
-                println!(
-                    "parallel {parallel}, {kind}, ef {ef}: recall@10 {recall:.4}, {distances:.0} distances"
-                );
+                println!("parallel {parallel}, {kind}, ef {ef}: recall@10 {recall:.4}, {distances:.0} distances");
             }
             let (recall, distances) = measure(&set, &bytes, queries, truths, ef);
             assert!(recall >= 0.95, "{kind}: {recall}");
@@ -84,15 +53,7 @@ fn recall_at_10_in_and_out_of_distribution() {
 #[test]
 fn frozen_is_as_good_as_growing() {
     let set = set(5_000, 64, 200);
-    let growing = Growing::new(
-        set.dim,
-        HnswParams {
-            parallel: false,
-            ..HnswParams::default()
-        },
-        0,
-    )
-    .expect("sound");
+    let growing = Growing::new(set.dim, HnswParams { parallel: false, ..HnswParams::default() }, 0).expect("sound");
     let rows = set.rows();
     for row in 0..rows.len() as u32 {
         growing.insert(row, rows.row(row)).expect("taken");
@@ -102,14 +63,8 @@ fn frozen_is_as_good_as_growing() {
         let grown: f64 = queries
             .iter()
             .map(|vector| {
-                let query = Query {
-                    ef,
-                    ..Query::new(vector, 10)
-                };
-                recall(
-                    &growing.search(&query).expect("an answer"),
-                    &truth(&rows, &query),
-                )
+                let query = Query { ef, ..Query::new(vector, 10) };
+                recall(&growing.search(&query).expect("an answer"), &truth(&rows, &query))
             })
             .sum::<f64>()
             / queries.len() as f64;
@@ -125,23 +80,13 @@ fn frozen_is_as_good_as_growing() {
 fn filtered_recall() {
     let set = set(5_000, 64, 200);
     let bytes = build(&set.rows(), HnswParams::default()).expect("a graph");
-    let (graph, rows, mut scratch) = (
-        Graph::parse(&bytes).expect("a graph"),
-        set.rows(),
-        Scratch::new(),
-    );
+    let (graph, rows, mut scratch) = (Graph::parse(&bytes).expect("a graph"), set.rows(), Scratch::new());
     for one_in in [2, 5, 20] {
         let allow = |row: u32| row.is_multiple_of(one_in);
         let mut found = 0.0;
         for vector in &set.like_text {
-            let query = Query {
-                ef: 48,
-                allow: Some(&allow),
-                ..Query::new(vector, 10)
-            };
-            let hits = graph
-                .search(&rows, &query, &mut scratch)
-                .expect("an answer");
+            let query = Query { ef: 48, allow: Some(&allow), ..Query::new(vector, 10) };
+            let hits = graph.search(&rows, &query, &mut scratch).expect("an answer");
             assert!(hits.iter().all(|hit| allow(hit.row)) && hits.len() == 10);
             found += recall(hits, &truth(&rows, &query));
         }

@@ -3,8 +3,7 @@
 
 use std::arch::x86_64::{
     __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps, _mm256_add_ps,
-    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_setzero_ps,
+    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps,
 };
 
 const LANES: usize = 8;
@@ -36,10 +35,7 @@ pub(crate) unsafe fn dot4(query: &[f32], rows: [&[f32]; 4]) -> [f32; 4] {
 #[target_feature(enable = "avx2,fma")]
 fn dot_many<const N: usize>(query: &[f32], rows: [&[f32]; N]) -> [f32; N] {
     let dim = query.len();
-    assert!(
-        rows.iter().all(|row| row.len() == dim),
-        "dot: a row has another length than the query"
-    );
+    assert!(rows.iter().all(|row| row.len() == dim), "dot: a row has another length than the query");
     let mut even = [_mm256_setzero_ps(); N];
     let mut odd = [_mm256_setzero_ps(); N];
     let mut at = 0;
@@ -49,11 +45,7 @@ fn dot_many<const N: usize>(query: &[f32], rows: [&[f32]; N]) -> [f32; N] {
             unsafe {
                 let (q, row) = (query.as_ptr().add(at), rows[r].as_ptr().add(at));
                 even[r] = _mm256_fmadd_ps(_mm256_loadu_ps(q), _mm256_loadu_ps(row), even[r]);
-                odd[r] = _mm256_fmadd_ps(
-                    _mm256_loadu_ps(q.add(LANES)),
-                    _mm256_loadu_ps(row.add(LANES)),
-                    odd[r],
-                );
+                odd[r] = _mm256_fmadd_ps(_mm256_loadu_ps(q.add(LANES)), _mm256_loadu_ps(row.add(LANES)), odd[r]);
             }
         }
         at += 2 * LANES;
@@ -70,10 +62,7 @@ fn dot_many<const N: usize>(query: &[f32], rows: [&[f32]; N]) -> [f32; N] {
     }
     let mut out = [0.0; N];
     for r in 0..N {
-        let tail = query[at..]
-            .iter()
-            .zip(&rows[r][at..])
-            .fold(0.0f32, |sum, (x, y)| x.mul_add(*y, sum));
+        let tail = query[at..].iter().zip(&rows[r][at..]).fold(0.0f32, |sum, (x, y)| x.mul_add(*y, sum));
         out[r] = horizontal_sum(_mm256_add_ps(even[r], odd[r])) + tail;
     }
     out

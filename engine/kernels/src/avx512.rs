@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __mmask16, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_loadu_ps,
-    _mm512_reduce_add_ps, _mm512_setzero_ps,
+    __mmask16, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_loadu_ps, _mm512_reduce_add_ps,
+    _mm512_setzero_ps,
 };
 
 const LANES: usize = 16;
@@ -35,10 +35,7 @@ pub(crate) unsafe fn dot4(query: &[f32], rows: [&[f32]; 4]) -> [f32; 4] {
 #[target_feature(enable = "avx512f")]
 fn dot_many<const N: usize>(query: &[f32], rows: [&[f32]; N]) -> [f32; N] {
     let dim = query.len();
-    assert!(
-        rows.iter().all(|row| row.len() == dim),
-        "dot: a row has another length than the query"
-    );
+    assert!(rows.iter().all(|row| row.len() == dim), "dot: a row has another length than the query");
     let mut even = [_mm512_setzero_ps(); N];
     let mut odd = [_mm512_setzero_ps(); N];
     let mut at = 0;
@@ -48,11 +45,7 @@ fn dot_many<const N: usize>(query: &[f32], rows: [&[f32]; N]) -> [f32; N] {
             unsafe {
                 let (q, row) = (query.as_ptr().add(at), rows[r].as_ptr().add(at));
                 even[r] = _mm512_fmadd_ps(_mm512_loadu_ps(q), _mm512_loadu_ps(row), even[r]);
-                odd[r] = _mm512_fmadd_ps(
-                    _mm512_loadu_ps(q.add(LANES)),
-                    _mm512_loadu_ps(row.add(LANES)),
-                    odd[r],
-                );
+                odd[r] = _mm512_fmadd_ps(_mm512_loadu_ps(q.add(LANES)), _mm512_loadu_ps(row.add(LANES)), odd[r]);
             }
         }
         at += 2 * LANES;

@@ -54,26 +54,14 @@ impl Kernel {
         {
             use crate::{avx2, avx512};
             if avx2::is_available() {
-                kernels.push(Self {
-                    instruction_set: InstructionSet::Avx2,
-                    dot: avx2::dot,
-                    dot4: avx2::dot4,
-                });
+                kernels.push(Self { instruction_set: InstructionSet::Avx2, dot: avx2::dot, dot4: avx2::dot4 });
             }
             if avx512::is_available() {
-                kernels.push(Self {
-                    instruction_set: InstructionSet::Avx512,
-                    dot: avx512::dot,
-                    dot4: avx512::dot4,
-                });
+                kernels.push(Self { instruction_set: InstructionSet::Avx512, dot: avx512::dot, dot4: avx512::dot4 });
             }
         }
         #[cfg(target_arch = "aarch64")]
-        kernels.push(Self {
-            instruction_set: InstructionSet::Neon,
-            dot: crate::neon::dot,
-            dot4: crate::neon::dot4,
-        });
+        kernels.push(Self { instruction_set: InstructionSet::Neon, dot: crate::neon::dot, dot4: crate::neon::dot4 });
         kernels
     }
 
@@ -84,11 +72,7 @@ impl Kernel {
         BEST.get_or_init(|| Self::available().pop().unwrap_or(Self::PORTABLE))
     }
 
-    const PORTABLE: Self = Self {
-        instruction_set: InstructionSet::Portable,
-        dot: portable::dot,
-        dot4: portable::dot4,
-    };
+    const PORTABLE: Self = Self { instruction_set: InstructionSet::Portable, dot: portable::dot, dot4: portable::dot4 };
 
     /// What this kernel is written for.
     #[must_use]
@@ -116,10 +100,7 @@ impl Kernel {
     #[inline]
     pub fn dot4(&self, query: &[f32], rows: [&[f32]; 4]) -> [f32; 4] {
         let dim = query.len();
-        assert!(
-            rows.iter().all(|row| row.len() == dim),
-            "dot4: a row has another length than the query"
-        );
+        assert!(rows.iter().all(|row| row.len() == dim), "dot4: a row has another length than the query");
         // SAFETY: `available` makes a kernel only after finding its instruction set on this processor.
         unsafe { (self.dot4)(query, rows) }
     }
@@ -133,11 +114,7 @@ impl Kernel {
     /// When `rows.len() != out.len() * query.len()`.
     pub fn dot_rows(&self, query: &[f32], rows: &[f32], out: &mut [f32]) {
         let dim = query.len();
-        assert_eq!(
-            Some(rows.len()),
-            out.len().checked_mul(dim),
-            "dot_rows: rows must hold one row for each output"
-        );
+        assert_eq!(Some(rows.len()), out.len().checked_mul(dim), "dot_rows: rows must hold one row for each output");
         if dim == 0 {
             out.fill(0.0);
             return;

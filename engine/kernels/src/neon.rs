@@ -20,20 +20,12 @@ pub(crate) unsafe fn dot(a: &[f32], b: &[f32]) -> f32 {
         for (s, sum) in sums.iter_mut().enumerate() {
             let from = at + s * LANES;
             // SAFETY: from + 4 <= at + 16 <= dim, which is the length of both slices.
-            let (x, y) = unsafe {
-                (
-                    vld1q_f32(a.as_ptr().add(from)),
-                    vld1q_f32(b.as_ptr().add(from)),
-                )
-            };
+            let (x, y) = unsafe { (vld1q_f32(a.as_ptr().add(from)), vld1q_f32(b.as_ptr().add(from))) };
             *sum = vfmaq_f32(*sum, x, y);
         }
         at += SUMS * LANES;
     }
-    let tail = a[at..]
-        .iter()
-        .zip(&b[at..])
-        .fold(0.0f32, |sum, (x, y)| x.mul_add(*y, sum));
+    let tail = a[at..].iter().zip(&b[at..]).fold(0.0f32, |sum, (x, y)| x.mul_add(*y, sum));
     let halves = (vaddq_f32(sums[0], sums[1]), vaddq_f32(sums[2], sums[3]));
     vaddvq_f32(vaddq_f32(halves.0, halves.1)) + tail
 }

@@ -14,29 +14,19 @@
 #[must_use]
 pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len(), "dot: the vectors have different lengths");
-    a.iter()
-        .zip(b)
-        .map(|(x, y)| f64::from(*x) * f64::from(*y))
-        .sum()
+    a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
 }
 
 /// Euclidean length, in `f64`.
 #[must_use]
 pub fn norm(v: &[f32]) -> f64 {
-    v.iter()
-        .map(|x| f64::from(*x) * f64::from(*x))
-        .sum::<f64>()
-        .sqrt()
+    v.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt()
 }
 
 /// How far a kernel's [`dot`] may be from the reference; see the module's head.
 #[must_use]
 pub fn dot_bound(a: &[f32], b: &[f32]) -> f64 {
-    let magnitude: f64 = a
-        .iter()
-        .zip(b)
-        .map(|(x, y)| (f64::from(*x) * f64::from(*y)).abs())
-        .sum();
+    let magnitude: f64 = a.iter().zip(b).map(|(x, y)| (f64::from(*x) * f64::from(*y)).abs()).sum();
     let tiny = f64::from(f32::from_bits(1));
     a.len() as f64 * (f64::from(f32::EPSILON) * magnitude + tiny)
 }

@@ -13,22 +13,10 @@ fn assert_close(kernel: &Kernel, got: f32, a: &[f32], b: &[f32]) {
         assert!(got.is_nan(), "{set}: dim {}: {got}, not NaN", a.len());
     } else if got.is_finite() {
         let off = (f64::from(got) - want).abs();
-        assert!(
-            off <= bound,
-            "{set}: dim {}: {got} is {off:e} from {want}, bound {bound:e}",
-            a.len()
-        );
+        assert!(off <= bound, "{set}: dim {}: {got} is {off:e} from {want}, bound {bound:e}", a.len());
     } else {
-        let magnitude: f64 = a
-            .iter()
-            .zip(b)
-            .map(|(x, y)| (f64::from(*x) * f64::from(*y)).abs())
-            .sum();
-        assert!(
-            magnitude >= f64::from(f32::MAX),
-            "{set}: dim {}: {got} for {want}",
-            a.len()
-        );
+        let magnitude: f64 = a.iter().zip(b).map(|(x, y)| (f64::from(*x) * f64::from(*y)).abs()).sum();
+        assert!(magnitude >= f64::from(f32::MAX), "{set}: dim {}: {got} for {want}", a.len());
     }
 }
 
@@ -40,12 +28,7 @@ fn check_all(query: &[f32], rows: &[f32]) {
         kernel.dot_rows(query, rows, &mut scores);
         let mut scattered = Vec::new();
         let ids: Vec<usize> = (0..scores.len()).collect();
-        kernel.dot_scattered(
-            query,
-            &ids,
-            |id| &rows[id * dim..][..dim],
-            |_, score| scattered.push(score),
-        );
+        kernel.dot_scattered(query, &ids, |id| &rows[id * dim..][..dim], |_, score| scattered.push(score));
         for (n, row) in rows.chunks_exact(dim).enumerate() {
             let alone = kernel.dot(query, row);
             assert_close(&kernel, alone, query, row);
@@ -117,50 +100,28 @@ fn half_a_row_is_a_broken_invariant() {
 
 #[test]
 fn normalize_refuses_what_has_no_direction() {
-    for bad in [
-        vec![],
-        vec![0.0; 5],
-        vec![-0.0],
-        vec![1.0, f32::NAN],
-        vec![f32::INFINITY, 1.0],
-    ] {
+    for bad in [vec![], vec![0.0; 5], vec![-0.0], vec![1.0, f32::NAN], vec![f32::INFINITY, 1.0]] {
         let mut v = bad.clone();
         assert_eq!(normalize(&mut v), None);
-        assert!(
-            v.iter().zip(&bad).all(|(x, y)| x.to_bits() == y.to_bits()),
-            "changed although refused"
-        );
+        assert!(v.iter().zip(&bad).all(|(x, y)| x.to_bits() == y.to_bits()), "changed although refused");
     }
 }
 
 #[test]
 fn normalize_reaches_both_ends_of_f32() {
-    for value in [
-        f32::MAX,
-        f32::MIN,
-        f32::MIN_POSITIVE,
-        f32::from_bits(1),
-        1.0,
-    ] {
+    for value in [f32::MAX, f32::MIN, f32::MIN_POSITIVE, f32::from_bits(1), 1.0] {
         for dim in [1, 3, 64, 4096] {
             let mut v = vec![value; dim];
             let length = normalize(&mut v).expect("a direction");
             assert!((length / (f64::from(value.abs()) * (dim as f64).sqrt()) - 1.0).abs() < 1e-12);
-            assert!(
-                (norm(&v) - 1.0).abs() < 1e-6,
-                "{value} x {dim}: {}",
-                norm(&v)
-            );
+            assert!((norm(&v) - 1.0).abs() < 1e-6, "{value} x {dim}: {}", norm(&v));
         }
     }
 }
 
 #[test]
 fn the_choice_is_the_last_available() {
-    let best = Kernel::available()
-        .pop()
-        .expect("the portable kernel")
-        .instruction_set();
+    let best = Kernel::available().pop().expect("the portable kernel").instruction_set();
     assert_eq!(fromagerie_kernels::instruction_set(), best);
     assert!(!best.to_string().is_empty());
 }

@@ -14,9 +14,7 @@ pub struct Cache {
 impl Cache {
     /// A cache around an implementation's own state.
     pub fn new(state: impl CacheState) -> Self {
-        Self {
-            state: Box::new(state),
-        }
+        Self { state: Box::new(state) }
     }
 
     /// Positions held.
@@ -34,11 +32,7 @@ impl Cache {
     /// # Errors
     /// [`ModelError::Graph`] when the shorter copy cannot be made; the cache is then as before.
     pub fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
-        if len >= self.len() {
-            Ok(())
-        } else {
-            self.state.truncate(len)
-        }
+        if len >= self.len() { Ok(()) } else { self.state.truncate(len) }
     }
 
     /// An independent copy.
@@ -46,9 +40,7 @@ impl Cache {
     /// # Errors
     /// [`ModelError::Graph`] when the copy cannot be made.
     pub fn try_clone(&self) -> Result<Self, ModelError> {
-        Ok(Self {
-            state: self.state.try_clone()?,
-        })
+        Ok(Self { state: self.state.try_clone()? })
     }
 
     /// Memory held, for whoever keeps many of these within a bound.
@@ -68,10 +60,7 @@ impl Cache {
 
 impl std::fmt::Debug for Cache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cache")
-            .field("len", &self.len())
-            .field("bytes", &self.bytes())
-            .finish()
+        f.debug_struct("Cache").field("len", &self.len()).field("bytes", &self.bytes()).finish()
     }
 }
 

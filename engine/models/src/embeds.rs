@@ -12,10 +12,7 @@ pub struct Embeds {
 impl Embeds {
     /// No rows yet, each to be `width` wide.
     pub fn empty(width: usize) -> Self {
-        Self {
-            data: Vec::new(),
-            width,
-        }
+        Self { data: Vec::new(), width }
     }
 
     /// Rows that lie one after another in `data`.
@@ -24,10 +21,7 @@ impl Embeds {
     /// [`ModelError::WrongWidth`] when `data` is not a whole number of rows.
     pub fn from_rows(data: Vec<f32>, width: usize) -> Result<Self, ModelError> {
         if width == 0 || !data.len().is_multiple_of(width) {
-            return Err(ModelError::WrongWidth {
-                expected: width,
-                found: data.len(),
-            });
+            return Err(ModelError::WrongWidth { expected: width, found: data.len() });
         }
         Ok(Self { data, width })
     }
@@ -46,10 +40,7 @@ impl Embeds {
     /// [`ModelError::WrongWidth`] when the rows are of another width.
     pub fn extend_rows(&mut self, rows: &[f32], width: usize) -> Result<(), ModelError> {
         if width != self.width || width == 0 || !rows.len().is_multiple_of(width) {
-            return Err(ModelError::WrongWidth {
-                expected: self.width,
-                found: width,
-            });
+            return Err(ModelError::WrongWidth { expected: self.width, found: width });
         }
         self.data.extend_from_slice(rows);
         Ok(())
@@ -80,10 +71,7 @@ impl Embeds {
     /// `None` when the range does not lie within the rows.
     pub fn slice(&self, range: std::ops::Range<usize>) -> Option<Self> {
         let values = range.start.checked_mul(self.width)?..range.end.checked_mul(self.width)?;
-        Some(Self {
-            data: self.data.get(values)?.to_vec(),
-            width: self.width,
-        })
+        Some(Self { data: self.data.get(values)?.to_vec(), width: self.width })
     }
 }
 
@@ -97,17 +85,8 @@ mod tests {
         embeds.extend_rows(&[1.0; 6], 3).unwrap();
         assert_eq!((embeds.len(), embeds.slice(1..2).unwrap().len()), (2, 1));
         assert!(embeds.slice(1..3).is_none());
-        assert!(matches!(
-            embeds.extend_rows(&[1.0; 4], 4),
-            Err(ModelError::WrongWidth {
-                expected: 3,
-                found: 4
-            })
-        ));
-        assert!(matches!(
-            embeds.extend_rows(&[1.0; 4], 3),
-            Err(ModelError::WrongWidth { .. })
-        ));
+        assert!(matches!(embeds.extend_rows(&[1.0; 4], 4), Err(ModelError::WrongWidth { expected: 3, found: 4 })));
+        assert!(matches!(embeds.extend_rows(&[1.0; 4], 3), Err(ModelError::WrongWidth { .. })));
         assert!(Embeds::from_rows(vec![1.0; 5], 3).is_err());
     }
 }

@@ -38,9 +38,7 @@ pub enum ModelError {
         what: &'static str,
     },
     /// The conversation does not fit the model's window any more.
-    #[error(
-        "the model reads {limit} positions: {cached} are in use and {added} more were asked for"
-    )]
+    #[error("the model reads {limit} positions: {cached} are in use and {added} more were asked for")]
     ContextFull {
         /// Positions the cache holds.
         cached: usize,

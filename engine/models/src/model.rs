@@ -96,10 +96,7 @@ impl Forward {
     /// # Errors
     /// [`ModelError::Degenerate`] when it has no direction, or when the position was not part of the call.
     pub fn query(&self, position: usize, dim: usize) -> Result<Vec<f32>, ModelError> {
-        let row = self
-            .retrieval
-            .get(position * dim..(position + 1) * dim)
-            .unwrap_or_default();
+        let row = self.retrieval.get(position * dim..(position + 1) * dim).unwrap_or_default();
         unit(row.to_vec(), "a text")
     }
 }
@@ -117,16 +114,9 @@ pub struct ImageEncoding {
 
 /// `vector` scaled to unit length.
 pub(crate) fn unit(mut vector: Vec<f32>, what: &'static str) -> Result<Vec<f32>, ModelError> {
-    let norm = vector
-        .iter()
-        .map(|v| f64::from(*v).powi(2))
-        .sum::<f64>()
-        .sqrt();
+    let norm = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
     if !norm.is_finite() || norm < 1e-12 {
-        return Err(ModelError::Degenerate {
-            what,
-            norm: norm as f32,
-        });
+        return Err(ModelError::Degenerate { what, norm: norm as f32 });
     }
     for value in &mut vector {
         *value = (f64::from(*value) / norm) as f32;
@@ -141,16 +131,10 @@ mod tests {
     #[test]
     fn a_vector_without_direction_is_refused() {
         for bad in [vec![0.0; 4], vec![f32::NAN, 1.0], vec![f32::INFINITY, 1.0]] {
-            assert!(matches!(
-                unit(bad, "a test"),
-                Err(ModelError::Degenerate { .. })
-            ));
+            assert!(matches!(unit(bad, "a test"), Err(ModelError::Degenerate { .. })));
         }
         assert_eq!(unit(vec![3.0, 4.0], "a test").unwrap(), [0.6, 0.8]);
-        let forward = Forward {
-            logits: vec![],
-            retrieval: vec![0.0, 2.0],
-        };
+        let forward = Forward { logits: vec![], retrieval: vec![0.0, 2.0] };
         assert_eq!(forward.query(0, 2).unwrap(), [0.0, 1.0]);
         assert!(forward.query(1, 2).is_err());
     }

@@ -83,80 +83,37 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`TokenizerError`], naming the file.
-    pub fn open(
-        path: &Path,
-        manifest: &Manifest,
-        generation: &GenerationConfig,
-    ) -> Result<Self, TokenizerError> {
+    pub fn open(path: &Path, manifest: &Manifest, generation: &GenerationConfig) -> Result<Self, TokenizerError> {
         let json = files::read_bounded(path, BYTES_MAX)?;
-        let parse = |why: &dyn std::fmt::Display| TokenizerError::Parse {
-            path: path.into(),
-            why: why.to_string(),
-        };
+        let parse = |why: &dyn std::fmt::Display| TokenizerError::Parse { path: path.into(), why: why.to_string() };
         let template = tokenizers::Tokenizer::from_bytes(&json).map_err(|why| parse(&why))?;
         let ret = &manifest.retrieval.ret_token_ids;
         let mut described: Value = serde_json::from_slice(&json).map_err(|why| parse(&why))?;
         make_special(&mut described, ret);
-        let mut plain =
-            tokenizers::Tokenizer::from_bytes(described.to_string()).map_err(|why| parse(&why))?;
+        let mut plain = tokenizers::Tokenizer::from_bytes(described.to_string()).map_err(|why| parse(&why))?;
         plain.set_encode_special_tokens(true);
 
-        let special = plain
-            .get_added_tokens_decoder()
-            .into_iter()
-            .filter(|(_, token)| token.special)
-            .map(|(id, _)| id);
-        let ends = generation
-            .eos_token_id
-            .iter()
-            .chain(&generation.bos_token_id);
+        let special = plain.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special).map(|(id, _)| id);
+        let ends = generation.eos_token_id.iter().chain(&generation.bos_token_id);
         let reserved = special.chain(ret.iter().chain(ends).copied()).collect();
-        let tokenizer = Self {
-            template,
-            plain,
-            reserved,
-        };
+        let tokenizer = Self { template, plain, reserved };
         tokenizer.check(path, manifest, generation)?;
         Ok(tokenizer)
     }
 
-    fn check(
-        &self,
-        path: &Path,
-        manifest: &Manifest,
-        generation: &GenerationConfig,
-    ) -> Result<(), TokenizerError> {
+    fn check(&self, path: &Path, manifest: &Manifest, generation: &GenerationConfig) -> Result<(), TokenizerError> {
         let (fromagerie, generating) = (crate::bundle::MANIFEST, crate::bundle::GENERATION);
-        let ret = manifest
-            .retrieval
-            .ret_token_ids
-            .iter()
-            .map(|id| (*id, "[RET]", fromagerie));
-        let bos = generation
-            .bos_token_id
-            .iter()
-            .map(|id| (*id, "beginning-of-text", generating));
-        let eos = generation
-            .eos_token_id
-            .iter()
-            .map(|id| (*id, "end-of-text", generating));
+        let ret = manifest.retrieval.ret_token_ids.iter().map(|id| (*id, "[RET]", fromagerie));
+        let bos = generation.bos_token_id.iter().map(|id| (*id, "beginning-of-text", generating));
+        let eos = generation.eos_token_id.iter().map(|id| (*id, "end-of-text", generating));
         for (id, role, said_in) in ret.chain(bos).chain(eos) {
             if self.template.id_to_token(id).is_none() {
-                return Err(TokenizerError::NoToken {
-                    path: path.into(),
-                    id,
-                    role,
-                    said_in,
-                });
+                return Err(TokenizerError::NoToken { path: path.into(), id, role, said_in });
             }
         }
         let vocab_size = manifest.language_model.vocab_size;
         match self.template.get_vocab(true).into_values().max() {
-            Some(id) if id >= vocab_size => Err(TokenizerError::TooManyTokens {
-                path: path.into(),
-                id,
-                vocab_size,
-            }),
+            Some(id) if id >= vocab_size => Err(TokenizerError::TooManyTokens { path: path.into(), id, vocab_size }),
             _ => Ok(()),
         }
     }
@@ -168,11 +125,7 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, TokenizerError> {
         let tokenizer = if special { &self.template } else { &self.plain };
         let encoding =
-            tokenizer
-                .encode_fast(text, false)
-                .map_err(|why| TokenizerError::Encode {
-                    why: why.to_string(),
-                })?;
+            tokenizer.encode_fast(text, false).map_err(|why| TokenizerError::Encode { why: why.to_string() })?;
         let mut ids = encoding.get_ids().to_vec();
         if !special {
             // A vocabulary may hold a special token as an ordinary word too; then that word has no tokens here.
@@ -186,28 +139,17 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Decode`].
     pub fn decode(&self, ids: &[u32], special: bool) -> Result<String, TokenizerError> {
-        let why = |why: tokenizers::Error| TokenizerError::Decode {
-            why: why.to_string(),
-        };
+        let why = |why: tokenizers::Error| TokenizerError::Decode { why: why.to_string() };
         // In the plain reading [RET] is a special token, which is what it is in a reply.
-        if special {
-            self.template.decode(ids, false)
-        } else {
-            self.plain.decode(ids, true)
-        }
-        .map_err(why)
+        if special { self.template.decode(ids, false) } else { self.plain.decode(ids, true) }.map_err(why)
     }
 }
 
 /// Marks these added tokens as special: `[RET]` is often added as an ordinary one, and would then be read in any text.
 fn make_special(tokenizer: &mut Value, ids: &[u32]) {
-    let added = tokenizer
-        .get_mut("added_tokens")
-        .and_then(Value::as_array_mut);
+    let added = tokenizer.get_mut("added_tokens").and_then(Value::as_array_mut);
     for token in added.into_iter().flatten() {
-        let listed = token["id"]
-            .as_u64()
-            .is_some_and(|id| ids.iter().any(|ret| u64::from(*ret) == id));
+        let listed = token["id"].as_u64().is_some_and(|id| ids.iter().any(|ret| u64::from(*ret) == id));
         if listed {
             token["special"] = Value::Bool(true);
         }
@@ -235,12 +177,7 @@ const HELD_BACK_MAX: usize = 3;
 impl<'a> TokenStream<'a> {
     /// A stream that decodes with `decode`, which leaves special tokens out.
     pub fn new(decode: impl Fn(&[u32]) -> Result<String, ModelError> + Send + 'a) -> Self {
-        Self {
-            decode: Box::new(decode),
-            ids: Vec::new(),
-            context: 0,
-            shown: 0,
-        }
+        Self { decode: Box::new(decode), ids: Vec::new(), context: 0, shown: 0 }
     }
 
     /// Takes the next token, and returns the text that is complete with it.
@@ -251,10 +188,7 @@ impl<'a> TokenStream<'a> {
         self.ids.push(id);
         let text = (self.decode)(&self.ids)?;
         let settled = settled(&text);
-        let new = text
-            .get(self.shown..settled)
-            .filter(|new| !new.is_empty())
-            .map(str::to_owned);
+        let new = text.get(self.shown..settled).filter(|new| !new.is_empty()).map(str::to_owned);
         self.shown = self.shown.max(settled);
         if new.is_some() && settled == text.len() {
             self.ids.drain(..self.context);
@@ -270,21 +204,13 @@ impl<'a> TokenStream<'a> {
     /// When the tokens cannot be decoded.
     pub fn finish(self) -> Result<Option<String>, ModelError> {
         let text = (self.decode)(&self.ids)?;
-        Ok(text
-            .get(self.shown..)
-            .filter(|rest| !rest.is_empty())
-            .map(str::to_owned))
+        Ok(text.get(self.shown..).filter(|rest| !rest.is_empty()).map(str::to_owned))
     }
 }
 
 /// Where the text ends that no further token can change.
 fn settled(text: &str) -> usize {
-    let unsettled = text
-        .chars()
-        .rev()
-        .take(HELD_BACK_MAX)
-        .take_while(|c| *c == char::REPLACEMENT_CHARACTER)
-        .count();
+    let unsettled = text.chars().rev().take(HELD_BACK_MAX).take_while(|c| *c == char::REPLACEMENT_CHARACTER).count();
     text.len() - unsettled * char::REPLACEMENT_CHARACTER.len_utf8()
 }
 

@@ -69,8 +69,7 @@ impl Decider {
         self.control_ret(logits, ret_allowed);
         let ret_probability = self.ret_probability(logits);
         penalise(logits, reply, self.sampling.repetition_penalty);
-        let token =
-            if self.sampling.temperature > 0.0 { self.sample(logits) } else { argmax(logits) };
+        let token = if self.sampling.temperature > 0.0 { self.sample(logits) } else { argmax(logits) };
         Decision { token, ret_probability }
     }
 
@@ -158,7 +157,8 @@ mod tests {
 
     #[test]
     fn a_scale_makes_a_negative_logit_less_likely() {
-        let p = |scale| decider(0.0, scale, Sampling::default()).decide(&mut [0.0, 0.0, -1.0], &[], true).ret_probability;
+        let p =
+            |scale| decider(0.0, scale, Sampling::default()).decide(&mut [0.0, 0.0, -1.0], &[], true).ret_probability;
         assert!(p(2.0) < p(1.0));
     }
 

@@ -23,9 +23,8 @@ pub fn generate(
     let model = loaded.model.as_ref();
     let options = options.resolve(model.generation())?;
     let mut images = Vec::new();
-    let pieces = loaded.pieces(parts, &mut images, &|key| {
-        Err(Error::UnknownKey { collection: String::new(), key: key.to_owned() })
-    })?;
+    let pieces = loaded
+        .pieces(parts, &mut images, &|key| Err(Error::UnknownKey { collection: String::new(), key: key.to_owned() }))?;
     let mut atoms: Vec<Atom> = model.generation().bos_token_id.into_iter().map(Atom::Token).collect();
     atoms.extend(pieces_of(model, &pieces)?);
     if atoms.is_empty() {
@@ -56,4 +55,3 @@ impl Retriever for EmptyShelf {
         Ok(Vec::new())
     }
 }
-

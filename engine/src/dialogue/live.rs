@@ -39,7 +39,13 @@ impl LiveContext {
     }
 
     /// Makes the context read `atoms`, running only what it has not read; the last position is always run.
-    pub(crate) fn read(&mut self, model: &dyn Model, images: &[Arc<EncodedImage>], atoms: &[Atom], reuse: bool) -> Result<(Forward, usize)> {
+    pub(crate) fn read(
+        &mut self,
+        model: &dyn Model,
+        images: &[Arc<EncodedImage>],
+        atoms: &[Atom],
+        reuse: bool,
+    ) -> Result<(Forward, usize)> {
         let shared = if reuse { common_prefix(&self.atoms, atoms).min(atoms.len().saturating_sub(1)) } else { 0 };
         self.cache.truncate(shared)?;
         self.atoms.truncate(shared);

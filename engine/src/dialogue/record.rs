@@ -93,10 +93,10 @@ impl SessionRecord {
     }
 
     pub(crate) fn info(&self, name: &str) -> SessionInfo {
-        let turns = self.turns.iter().map(|turn| Turn {
-            role: turn.role,
-            parts: turn.parts.iter().map(StoredPart::part).collect(),
-        });
+        let turns = self
+            .turns
+            .iter()
+            .map(|turn| Turn { role: turn.role, parts: turn.parts.iter().map(StoredPart::part).collect() });
         SessionInfo {
             name: name.to_owned(),
             collection: self.collection.clone(),
@@ -106,9 +106,7 @@ impl SessionRecord {
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let turns = self.turns.iter().map(|t| {
-            serde_json::json!({"role": t.role, "parts": t.parts, "atoms": t.atoms})
-        });
+        let turns = self.turns.iter().map(|t| serde_json::json!({"role": t.role, "parts": t.parts, "atoms": t.atoms}));
         let images = self.images.iter().map(|i| StoredImage {
             hash: hex::encode(i.hash),
             retrieval: to_hex(&i.encoding.retrieval),
@@ -180,7 +178,8 @@ mod tests {
     #[test]
     fn a_conversation_survives_its_bytes() {
         let mut record = SessionRecord::new("photos", 7);
-        let encoding = ImageEncoding { retrieval: vec![0.6, 0.8], visual_tokens: vec![1.5, -0.0], features: Vec::new() };
+        let encoding =
+            ImageEncoding { retrieval: vec![0.6, 0.8], visual_tokens: vec![1.5, -0.0], features: Vec::new() };
         record.images.push(Arc::new(EncodedImage { hash: [3; 32], encoding }));
         let said = Turn { role: Role::User, parts: vec![Part::Text("like this".into()), Part::Image(vec![1])] };
         record.push_user(&said, vec![Atom::Token(4), Atom::Visual { image: 0, slot: 1 }]);

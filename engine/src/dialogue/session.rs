@@ -216,11 +216,17 @@ impl Database {
 }
 
 /// What the model reads, and how many turns it no longer does.
-fn prompt_of(loaded: &LoadedModel, record: &SessionRecord, first_own: usize, tokens_max: usize) -> Result<(Prompt, usize)> {
+fn prompt_of(
+    loaded: &LoadedModel,
+    record: &SessionRecord,
+    first_own: usize,
+    tokens_max: usize,
+) -> Result<(Prompt, usize)> {
     let context = loaded.model.manifest().language_model.max_position_embeddings as usize;
     let limit = context.saturating_sub(tokens_max);
     let turns: Vec<_> = record.turn_atoms().collect();
-    let window = context::window(&loaded.template, &turns, limit).map_err(|tokens| Error::PromptTooLong { tokens, limit })?;
+    let window =
+        context::window(&loaded.template, &turns, limit).map_err(|tokens| Error::PromptTooLong { tokens, limit })?;
     let query_extra = loaded.extra_of(&record.images[first_own..]);
     Ok((Prompt { atoms: window.atoms, query_extra }, window.forgotten))
 }

@@ -123,7 +123,13 @@ impl Collection {
     }
 
     /// Decodes batch after batch until all is done or nobody wants more.
-    fn look_at_all(&self, found: Vec<Found>, batch: usize, cancelled: &(dyn Fn() -> bool + Sync), send: SyncSender<Vec<Looked>>) {
+    fn look_at_all(
+        &self,
+        found: Vec<Found>,
+        batch: usize,
+        cancelled: &(dyn Fn() -> bool + Sync),
+        send: SyncSender<Vec<Looked>>,
+    ) {
         for files in found.chunks(batch) {
             let looked = files.par_iter().map(|file| self.look_at(file)).collect();
             if cancelled() || send.send(looked).is_err() {

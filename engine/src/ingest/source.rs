@@ -36,7 +36,8 @@ pub(super) fn list(sources: &[PathBuf], captions: Option<&Path>) -> Result<Vec<F
     let mut found = Vec::new();
     for source in sources {
         let before = found.len();
-        let metadata = std::fs::metadata(source).map_err(|error| Error::File { path: source.clone(), source: error })?;
+        let metadata =
+            std::fs::metadata(source).map_err(|error| Error::File { path: source.clone(), source: error })?;
         let captions = Arc::new(Captions::for_source(source, captions)?);
         if metadata.is_file() {
             let key = source.file_name().unwrap_or(source.as_os_str()).to_string_lossy().into_owned();
@@ -58,9 +59,7 @@ fn list_folder(folder: &Path, captions: &Arc<Captions>, found: &mut Vec<Found>) 
             source: error.into_io_error().unwrap_or_else(|| std::io::Error::other("a link that leads back to itself")),
         })?;
         let path = entry.path();
-        let promises = path
-            .extension()
-            .is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)));
+        let promises = path.extension().is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)));
         if entry.file_type().is_file() && promises {
             let key = key_within(folder, path);
             found.push(Found { key, path: path.to_owned(), captions: captions.clone() });

@@ -52,7 +52,9 @@ impl<'a> Allowed<'a> {
         }
         let document = self.segment.document(row).map_err(Error::from).and_then(Document::read);
         match document {
-            Ok(document) => self.query.payload_equals.iter().all(|(name, value)| document.payload.get(name) == Some(value)),
+            Ok(document) => {
+                self.query.payload_equals.iter().all(|(name, value)| document.payload.get(name) == Some(value))
+            }
             Err(error) => {
                 self.error.borrow_mut().get_or_insert(error);
                 false

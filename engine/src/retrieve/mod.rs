@@ -71,7 +71,8 @@ pub(crate) fn search(
     }
     found.sort_unstable_by(|a, b| b.1.score.total_cmp(&a.1.score).then(a.0.cmp(&b.0)).then(a.1.row.cmp(&b.1.row)));
     found.truncate(limit);
-    let hits = found.into_iter().map(|(number, near)| hit(&snapshot.segments()[number], near)).collect::<Result<_>>()?;
+    let hits =
+        found.into_iter().map(|(number, near)| hit(&snapshot.segments()[number], near)).collect::<Result<_>>()?;
     Ok((hits, stats))
 }
 
@@ -83,10 +84,8 @@ fn search_segment(
 ) -> Result<Vec<Neighbor>> {
     // The first touch of a sealed segment checks its bytes.
     let vectors = segment.vectors()?;
-    let rows = DenseRows::new(vectors, segment.dim()).ok_or(SearchError::WrongDim {
-        expected: segment.dim(),
-        received: vectors.len(),
-    })?;
+    let rows = DenseRows::new(vectors, segment.dim())
+        .ok_or(SearchError::WrongDim { expected: segment.dim(), received: vectors.len() })?;
     let wanted = !exact && plan(segment.rows() as usize, segment.live_rows() as usize, ask.k, ask.ef) == Plan::Graph;
     if wanted {
         match graph(segment) {

@@ -122,7 +122,8 @@ impl Chat {
                 continue;
             }
             turns += 1;
-            if let Err(error) = read_turn(&line).and_then(|(parts, force)| self.turn(db, session, parts, force, output)) {
+            if let Err(error) = read_turn(&line).and_then(|(parts, force)| self.turn(db, session, parts, force, output))
+            {
                 failed += 1;
                 output.error(&error);
             }
@@ -185,7 +186,8 @@ fn finish(summary: &ChatSummary, output: &Output) -> io::Result<()> {
 }
 
 fn read_turn(line: &str) -> anyhow::Result<(Vec<Part>, bool)> {
-    let turn: TurnLine = serde_json::from_str(line).map_err(|e| UsageError(format!("this turn cannot be read: {e}")))?;
+    let turn: TurnLine =
+        serde_json::from_str(line).map_err(|e| UsageError(format!("this turn cannot be read: {e}")))?;
     let mut parts = super::generate::parts(&turn.parts)?;
     parts.extend(turn.text.map(Part::Text));
     Ok((parts, turn.force_ret))

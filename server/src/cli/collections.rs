@@ -20,14 +20,20 @@ impl Collections {
             let space = collection.space().map(hex::encode);
             let shown = space.as_ref().map_or("vectors only", |hex| &hex[..12]);
             let (name, items, dim) = (collection.name(), collection.len(), collection.dim());
-            output.line(&format!("{name}  {items} items  {dim} dimensions  space {shown}"), &json!({
-                "event": "collection", "name": name, "items": items, "dim": dim, "space": space,
-                "sealed_segments": collection.sealed_segments(),
-            }))?;
+            output.line(
+                &format!("{name}  {items} items  {dim} dimensions  space {shown}"),
+                &json!({
+                    "event": "collection", "name": name, "items": items, "dim": dim, "space": space,
+                    "sealed_segments": collection.sealed_segments(),
+                }),
+            )?;
         }
         let aliases = db.aliases();
         for (alias, collection) in &aliases {
-            output.line(&format!("{alias} -> {collection}"), &json!({"event": "alias", "name": alias, "collection": collection}))?;
+            output.line(
+                &format!("{alias} -> {collection}"),
+                &json!({"event": "alias", "name": alias, "collection": collection}),
+            )?;
         }
         if collections.is_empty() {
             output.text("no collections yet: ingest into one\n")?;

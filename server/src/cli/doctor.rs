@@ -30,13 +30,23 @@ impl Doctor {
             Ok(runtime) => {
                 let library = runtime.library_path().display().to_string();
                 let text = format!("{} at {library}, on {}", runtime.version(), runtime.device());
-                report(output, "ONNX Runtime", &text, json!({
-                    "onnxruntime": runtime.version(), "library": library, "device": runtime.device().to_string(),
-                }))?;
+                report(
+                    output,
+                    "ONNX Runtime",
+                    &text,
+                    json!({
+                        "onnxruntime": runtime.version(), "library": library, "device": runtime.device().to_string(),
+                    }),
+                )?;
             }
             Err(error) => {
                 is_well = false;
-                report(output, "ONNX Runtime", &error.to_string(), json!({"onnxruntime": Value::Null, "problem": error.to_string()}))?;
+                report(
+                    output,
+                    "ONNX Runtime",
+                    &error.to_string(),
+                    json!({"onnxruntime": Value::Null, "problem": error.to_string()}),
+                )?;
             }
         }
         let bundle = options.bundle.clone().or_else(|| std::env::var_os(BUNDLE_VARIABLE).map(PathBuf::from));
@@ -46,19 +56,38 @@ impl Doctor {
                 Ok(loaded) => {
                     let manifest = loaded.model.manifest();
                     let space = hex::encode(loaded.model.fingerprint());
-                    let text = format!("{} ({}), {} dimensions, space {}", manifest.name, manifest.architecture, manifest.dim(), &space[..12]);
-                    report(output, "bundle", &text, json!({
-                        "bundle": directory, "name": manifest.name, "architecture": manifest.architecture,
-                        "dim": manifest.dim(), "space": space,
-                    }))?;
+                    let text = format!(
+                        "{} ({}), {} dimensions, space {}",
+                        manifest.name,
+                        manifest.architecture,
+                        manifest.dim(),
+                        &space[..12]
+                    );
+                    report(
+                        output,
+                        "bundle",
+                        &text,
+                        json!({
+                            "bundle": directory, "name": manifest.name, "architecture": manifest.architecture,
+                            "dim": manifest.dim(), "space": space,
+                        }),
+                    )?;
                 }
                 Err(error) => {
                     is_well = false;
-                    report(output, "bundle", &error.to_string(), json!({"bundle": directory, "problem": error.to_string()}))?;
+                    report(
+                        output,
+                        "bundle",
+                        &error.to_string(),
+                        json!({"bundle": directory, "problem": error.to_string()}),
+                    )?;
                 }
             },
         }
-        output.line(if is_well { "all is well" } else { "something is missing" }, &json!({"event": "summary", "well": is_well}))?;
+        output.line(
+            if is_well { "all is well" } else { "something is missing" },
+            &json!({"event": "summary", "well": is_well}),
+        )?;
         Ok(if is_well { Outcome::Done } else { Outcome::Bad })
     }
 }

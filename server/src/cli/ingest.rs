@@ -49,10 +49,13 @@ impl Ingest {
         bar.finish_and_clear();
         written_error?;
         collection.seal()?;
-        output.line(&summary(&report, &self.collection), &json!({
-            "event": "summary", "collection": self.collection, "found": report.found, "written": report.written,
-            "unchanged": report.unchanged, "failed": report.failed, "seconds": report.seconds,
-        }))?;
+        output.line(
+            &summary(&report, &self.collection),
+            &json!({
+                "event": "summary", "collection": self.collection, "found": report.found, "written": report.written,
+                "unchanged": report.unchanged, "failed": report.failed, "seconds": report.seconds,
+            }),
+        )?;
         Ok(if report.failed > 0 { Outcome::Partly } else { Outcome::Done })
     }
 }
@@ -85,10 +88,7 @@ fn tell(event: &IngestEvent<'_>, output: &Output, bar: &ProgressBar) -> std::io:
 
 fn summary(report: &IngestReport, collection: &str) -> String {
     let rate = report.written as f64 / report.seconds.max(1e-9);
-    let mut text = format!(
-        "{} pictures into {collection:?} in {:.1} s ({rate:.1}/s)",
-        report.written, report.seconds
-    );
+    let mut text = format!("{} pictures into {collection:?} in {:.1} s ({rate:.1}/s)", report.written, report.seconds);
     if report.unchanged > 0 {
         text += &format!(", {} there already", report.unchanged);
     }

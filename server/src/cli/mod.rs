@@ -122,7 +122,8 @@ impl DatabaseArgs {
 /// Parses the command line and does what it says.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("FROMAGERIE_LOG").unwrap_or_else(|_| "warn,ort=error".into());
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("FROMAGERIE_LOG").unwrap_or_else(|_| "warn,ort=error".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let output = Output::new(cli.json);
     let result = match cli.command {

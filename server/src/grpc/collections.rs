@@ -46,7 +46,10 @@ impl CollectionService for Collections {
         Ok(Response::new(convert::collection(&found)))
     }
 
-    async fn list_collections(&self, request: Request<v1::ListCollectionsRequest>) -> Answer<v1::ListCollectionsResponse> {
+    async fn list_collections(
+        &self,
+        request: Request<v1::ListCollectionsRequest>,
+    ) -> Answer<v1::ListCollectionsResponse> {
         let (db, request) = (self.db.clone(), request.into_inner());
         let all = blocking(move |_| db.collections()).await?;
         let (page, next_page_token) = convert::page(all, request.page_size, &request.page_token, Collection::name);
@@ -54,7 +57,10 @@ impl CollectionService for Collections {
         Ok(Response::new(v1::ListCollectionsResponse { collections, next_page_token }))
     }
 
-    async fn delete_collection(&self, request: Request<v1::DeleteCollectionRequest>) -> Answer<v1::DeleteCollectionResponse> {
+    async fn delete_collection(
+        &self,
+        request: Request<v1::DeleteCollectionRequest>,
+    ) -> Answer<v1::DeleteCollectionResponse> {
         let (db, name) = (self.db.clone(), request.into_inner().name);
         blocking(move |_| db.drop_collection(&name)).await?;
         Ok(Response::new(v1::DeleteCollectionResponse {}))
@@ -88,7 +94,10 @@ impl CollectionService for Collections {
 
     type IngestItemsStream = Pin<Box<dyn Stream<Item = Result<v1::WriteReceipt, Status>> + Send>>;
 
-    async fn ingest_items(&self, request: Request<Streaming<v1::UpsertItemsRequest>>) -> Answer<Self::IngestItemsStream> {
+    async fn ingest_items(
+        &self,
+        request: Request<Streaming<v1::UpsertItemsRequest>>,
+    ) -> Answer<Self::IngestItemsStream> {
         let mut batches = request.into_inner();
         let (send, receipts) = mpsc::channel(BATCHES_WAITING_MAX);
         let this = Collections::new(self.db.clone());
@@ -147,7 +156,10 @@ impl Collections {
             Some((_, collection)) if same => collection.clone(),
             Some((name, _)) => {
                 let given = &batch.collection;
-                return Err(missing("collection", &format!("this stream is for {name:?}, and a batch named {given:?}")));
+                return Err(missing(
+                    "collection",
+                    &format!("this stream is for {name:?}, and a batch named {given:?}"),
+                ));
             }
             None => {
                 let opened = self.open(&batch.collection).await?;
@@ -173,11 +185,5 @@ fn write_receipt(written: Upserted, request_id: String) -> v1::WriteReceipt {
         message: status(&error).message().to_owned(),
     });
     let (sequence, put, deleted) = written.receipt.map_or((0, 0, 0), |r| (r.sequence, r.put, r.deleted));
-    v1::WriteReceipt {
-        sequence,
-        written_count: put,
-        deleted_count: deleted,
-        failures: failures.collect(),
-        request_id,
-    }
+    v1::WriteReceipt { sequence, written_count: put, deleted_count: deleted, failures: failures.collect(), request_id }
 }

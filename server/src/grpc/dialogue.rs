@@ -71,13 +71,16 @@ impl DialogueService for Dialogue {
         let (send, events) = mpsc::channel(EVENTS_WAITING_MAX);
         let db = self.db.clone();
         tokio::task::spawn_blocking(move || {
-            let tell = |event| send.blocking_send(Ok(v1::ChatEvent { event: Some(event) })).map_err(|_| Error::Cancelled);
-            let told = db.chat(&request.session, parts, &options, &|| send.is_closed(), &mut |event| {
-                match chat_event_of(&event, !wire.without_thumbnails) {
+            let tell =
+                |event| send.blocking_send(Ok(v1::ChatEvent { event: Some(event) })).map_err(|_| Error::Cancelled);
+            let told =
+                db.chat(&request.session, parts, &options, &|| send.is_closed(), &mut |event| match chat_event_of(
+                    &event,
+                    !wire.without_thumbnails,
+                ) {
                     Some(event) => tell(event),
                     None => Ok(()),
-                }
-            });
+                });
             // The client may be gone by now; then there is nobody to tell.
             let _ = match told {
                 Ok(summary) => tell(chat_event::Event::Finished(finished(&summary))).map_err(|_| ()),

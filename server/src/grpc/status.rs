@@ -22,7 +22,8 @@ pub(super) fn status(error: &Error) -> Status {
         ErrorKind::DataLoss => Code::DataLoss,
         ErrorKind::Internal => Code::Internal,
     };
-    let details = ErrorDetails::with_error_info(error.reason(), DOMAIN, error.metadata().into_iter().collect::<HashMap<_, _>>());
+    let details =
+        ErrorDetails::with_error_info(error.reason(), DOMAIN, error.metadata().into_iter().collect::<HashMap<_, _>>());
     Status::with_error_details(code, error.to_string(), details)
 }
 

@@ -33,10 +33,7 @@ impl Backend for Disk {
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             if let Ok(name) = entry.file_name().into_string() {
-                entries.push(Entry {
-                    name,
-                    is_dir: entry.file_type()?.is_dir(),
-                });
+                entries.push(Entry { name, is_dir: entry.file_type()?.is_dir() });
             }
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));

@@ -56,12 +56,7 @@ pub struct FaultyDisk {
 impl Default for FaultyDisk {
     fn default() -> FaultyDisk {
         FaultyDisk {
-            plan: Arc::new(Mutex::new(Plan {
-                fault: Fault::None,
-                count: 0,
-                file_syncs: 0,
-                sync_time: Duration::ZERO,
-            })),
+            plan: Arc::new(Mutex::new(Plan { fault: Fault::None, count: 0, file_syncs: 0, sync_time: Duration::ZERO })),
         }
     }
 }
@@ -109,10 +104,7 @@ impl FaultyDisk {
     }
 
     fn wrap(&self, file: Box<dyn BackendFile>) -> Box<dyn BackendFile> {
-        Box::new(FaultyFile {
-            disk: self.clone(),
-            file,
-        })
+        Box::new(FaultyFile { disk: self.clone(), file })
     }
 }
 

@@ -61,26 +61,15 @@ pub trait BackendFile: Send + Debug {
 pub(crate) const TEMPORARY: &str = ".tmp";
 
 /// Writes a whole file under a temporary name, syncs it and gives it its name. The caller then syncs the directory.
-pub(crate) fn write_whole(
-    backend: &dyn Backend,
-    dir: &Path,
-    name: &str,
-    content: &[u8],
-) -> Result<(), StorageError> {
+pub(crate) fn write_whole(backend: &dyn Backend, dir: &Path, name: &str, content: &[u8]) -> Result<(), StorageError> {
     let temporary = dir.join(format!("{name}{TEMPORARY}"));
     let target = dir.join(name);
     let written = (|| {
-        let mut file = backend
-            .create(&temporary)
-            .map_err(|e| StorageError::io(&temporary, "create", e))?;
-        file.append(content)
-            .map_err(|e| StorageError::io(&temporary, "write", e))?;
-        file.sync()
-            .map_err(|e| StorageError::io(&temporary, "sync", e))?;
+        let mut file = backend.create(&temporary).map_err(|e| StorageError::io(&temporary, "create", e))?;
+        file.append(content).map_err(|e| StorageError::io(&temporary, "write", e))?;
+        file.sync().map_err(|e| StorageError::io(&temporary, "sync", e))?;
         drop(file);
-        backend
-            .rename(&temporary, &target)
-            .map_err(|e| StorageError::io(&target, "rename to", e))
+        backend.rename(&temporary, &target).map_err(|e| StorageError::io(&target, "rename to", e))
     })();
     if written.is_err() {
         // Best effort: what stays behind is removed at the next open.

@@ -80,10 +80,7 @@ impl Catalog {
     /// Opens the catalog in the directory `path`, making it when there is none, and reads all of it once.
     pub(crate) fn open(path: &Path) -> Result<Catalog, OpenError> {
         let db = open_sled(path)?;
-        let catalog = Catalog {
-            path: path.to_path_buf(),
-            db,
-        };
+        let catalog = Catalog { path: path.to_path_buf(), db };
         for tree in Tree::ALL {
             if let Err(error) = catalog.raw(tree) {
                 let (cause, salvage) = (error.to_string(), catalog.salvage());
@@ -97,32 +94,17 @@ impl Catalog {
     ///
     /// # Errors
     /// [`StorageError::Catalog`] when sled fails or the value's checksum is wrong.
-    pub(crate) fn get<T: Decode<()>>(
-        &self,
-        tree: Tree,
-        key: &[u8],
-    ) -> Result<Option<T>, StorageError> {
+    pub(crate) fn get<T: Decode<()>>(&self, tree: Tree, key: &[u8]) -> Result<Option<T>, StorageError> {
         let stored = self.fenced(|db| db.open_tree(tree.name())?.get(key))?;
         let Some(stored) = stored else {
             return Ok(None);
         };
         let value = value::unwrap(tree.name(), key, &stored);
-        value.map(Some).ok_or_else(|| {
-            self.failed(format!(
-                "{} {}: bad checksum",
-                tree.name(),
-                key.escape_ascii()
-            ))
-        })
+        value.map(Some).ok_or_else(|| self.failed(format!("{} {}: bad checksum", tree.name(), key.escape_ascii())))
     }
 
     /// Sets a value; durable on return.
-    pub(crate) fn put<T: Encode>(
-        &self,
-        tree: Tree,
-        key: &[u8],
-        value: &T,
-    ) -> Result<(), StorageError> {
+    pub(crate) fn put<T: Encode>(&self, tree: Tree, key: &[u8], value: &T) -> Result<(), StorageError> {
         let stored = value::wrap(tree.name(), key, value);
         self.fenced(|db| {
             db.open_tree(tree.name())?.insert(key, stored)?;
@@ -151,13 +133,7 @@ impl Catalog {
 
     /// The keys of a tree in order.
     pub(crate) fn keys(&self, tree: Tree) -> Result<Vec<Vec<u8>>, StorageError> {
-        self.fenced(|db| {
-            db.open_tree(tree.name())?
-                .iter()
-                .keys()
-                .map(|key| Ok(key?.to_vec()))
-                .collect()
-        })
+        self.fenced(|db| db.open_tree(tree.name())?.iter().keys().map(|key| Ok(key?.to_vec())).collect())
     }
 
     /// Where the catalog is.
@@ -171,16 +147,12 @@ impl Catalog {
         for tree in Tree::ALL {
             match self.raw(tree) {
                 Ok(pairs) => {
-                    let bad = pairs
-                        .iter()
-                        .filter(|(key, stored)| !value::is_good(tree.name(), key, stored));
-                    problems.extend(bad.map(|(key, _)| {
-                        self.failed(format!(
-                            "{} {}: bad checksum",
-                            tree.name(),
-                            key.escape_ascii()
-                        ))
-                    }));
+                    let bad = pairs.iter().filter(|(key, stored)| !value::is_good(tree.name(), key, stored));
+                    problems.extend(
+                        bad.map(|(key, _)| {
+                            self.failed(format!("{} {}: bad checksum", tree.name(), key.escape_ascii()))
+                        }),
+                    );
                 }
                 Err(error) => problems.push(error),
             }
@@ -210,16 +182,11 @@ impl Catalog {
     fn raw(&self, tree: Tree) -> Result<Pairs<Vec<u8>>, StorageError> {
         self.fenced(|db| {
             let pairs = db.open_tree(tree.name())?.iter();
-            pairs
-                .map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())))
-                .collect()
+            pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
         })
     }
 
-    fn fenced<T>(
-        &self,
-        work: impl FnOnce(&sled::Db) -> sled::Result<T>,
-    ) -> Result<T, StorageError> {
+    fn fenced<T>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StorageError> {
         match catch_unwind(AssertUnwindSafe(|| work(&self.db))) {
             Ok(result) => result.map_err(|error| self.failed(error.to_string())),
             Err(_) => Err(self.failed("sled panicked: its tree is damaged".to_owned())),
@@ -227,10 +194,7 @@ impl Catalog {
     }
 
     fn failed(&self, message: String) -> StorageError {
-        StorageError::Catalog {
-            path: self.path.clone(),
-            message,
-        }
+        StorageError::Catalog { path: self.path.clone(), message }
     }
 }
 
@@ -240,15 +204,9 @@ pub(crate) fn collection_key(id: u64) -> [u8; 8] {
 }
 
 fn open_sled(path: &Path) -> Result<sled::Db, OpenError> {
-    let config = sled::Config::new()
-        .path(path)
-        .cache_capacity(CACHE_BYTES)
-        .mode(sled::Mode::LowSpace)
-        .flush_every_ms(None);
-    let damaged = |cause: String| OpenError::Damaged {
-        cause,
-        salvage: Vec::new(),
-    };
+    let config =
+        sled::Config::new().path(path).cache_capacity(CACHE_BYTES).mode(sled::Mode::LowSpace).flush_every_ms(None);
+    let damaged = |cause: String| OpenError::Damaged { cause, salvage: Vec::new() };
     let mut tries = 0;
     loop {
         tries += 1;
@@ -259,11 +217,7 @@ fn open_sled(path: &Path) -> Result<sled::Db, OpenError> {
                 std::thread::sleep(Duration::from_millis(20));
             }
             Ok(Err(sled::Error::Io(error))) if is_outside(&error) => {
-                return Err(OpenError::Unavailable(StorageError::io(
-                    path,
-                    "open the catalog in",
-                    error,
-                )));
+                return Err(OpenError::Unavailable(StorageError::io(path, "open the catalog in", error)));
             }
             Ok(Err(error)) => return Err(damaged(error.to_string())),
         }
@@ -289,8 +243,6 @@ fn is_outside(error: &std::io::Error) -> bool {
         ErrorKind::WouldBlock,
     ];
     kinds.contains(&error.kind())
-        || error
-            .raw_os_error()
-            .is_some_and(|code| OPEN_FILES.contains(&code))
+        || error.raw_os_error().is_some_and(|code| OPEN_FILES.contains(&code))
         || error.to_string().contains("could not acquire lock")
 }

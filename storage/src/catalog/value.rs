@@ -20,9 +20,7 @@ pub(crate) fn wrap<T: Encode>(tree: &str, key: &[u8], value: &T) -> Vec<u8> {
 /// The value in `stored`; none when it is not one that was wrapped for this tree and key.
 pub(crate) fn unwrap<T: Decode<()>>(tree: &str, key: &[u8], stored: &[u8]) -> Option<T> {
     let payload = stored.get(HEAD_BYTES..)?;
-    is_good(tree, key, stored)
-        .then(|| codec::decode_all(payload))
-        .flatten()
+    is_good(tree, key, stored).then(|| codec::decode_all(payload)).flatten()
 }
 
 /// Whether `stored` was wrapped for this tree and key, by this version.
@@ -55,11 +53,7 @@ mod tests {
         for at in 0..stored.len() {
             let mut flipped = stored.clone();
             flipped[at] ^= 1;
-            assert_eq!(
-                unwrap::<u64>("aliases", b"best", &flipped),
-                None,
-                "byte {at}"
-            );
+            assert_eq!(unwrap::<u64>("aliases", b"best", &flipped), None, "byte {at}");
         }
     }
 }

@@ -17,12 +17,7 @@ fn sample_manifest() -> Manifest {
         collection: 7,
         generation: 3,
         name: "photos".into(),
-        spec: CollectionSpec {
-            dim: 4,
-            space: Some([9; 32]),
-            feature_dim: 2,
-            settings: "{}".into(),
-        },
+        spec: CollectionSpec { dim: 4, space: Some([9; 32]), feature_dim: 2, settings: "{}".into() },
         sequence: 11,
         next_segment: 2,
         segments: vec![SegmentEntry {
@@ -37,16 +32,8 @@ fn sample_manifest() -> Manifest {
 }
 
 fn sample_batch() -> Batch {
-    let document = Document {
-        caption: "a cat".into(),
-        ..Document::default()
-    };
-    let record = Record {
-        key: "cat".into(),
-        vector: vec![1.0, 2.0],
-        features: Some(vec![0.5]),
-        document,
-    };
+    let document = Document { caption: "a cat".into(), ..Document::default() };
+    let record = Record { key: "cat".into(), vector: vec![1.0, 2.0], features: Some(vec![0.5]), document };
     Batch::new(vec![Op::Put(record), Op::Delete { key: "dog".into() }]).with_request_id("r1")
 }
 
@@ -89,10 +76,7 @@ fn good_bytes_come_back() {
     let manifest = sample_manifest();
     assert_eq!(manifest::parse(&manifest.to_bytes()).unwrap(), manifest);
     let batch = sample_batch();
-    assert_eq!(
-        record::decode_batch(&record::encode_batch(&batch).unwrap()),
-        Some(batch)
-    );
+    assert_eq!(record::decode_batch(&record::encode_batch(&batch).unwrap()), Some(batch));
 }
 
 #[test]

@@ -91,22 +91,14 @@ impl Queue {
 impl Inner {
     /// Waits for a seal when memory holds several times its budget: heap stays bounded when writers are faster.
     pub(super) fn make_room(&self) -> Result<(), StorageError> {
-        if self.over_budget(BUDGETS_MAX) {
-            self.seal()
-        } else {
-            Ok(())
-        }
+        if self.over_budget(BUDGETS_MAX) { self.seal() } else { Ok(()) }
     }
 
     /// Commits a checked batch, together with whatever else is queued.
     pub(super) fn commit_one(&self, batch: Batch) -> Answer {
         let payload = record::encode_batch(&batch)?;
         let slot = Arc::new(Slot::default());
-        let pending = Pending {
-            batch,
-            payload,
-            slot: slot.clone(),
-        };
+        let pending = Pending { batch, payload, slot: slot.clone() };
         let leads = {
             let mut queue = self.queue.lock();
             queue.pending.push_back(pending);
@@ -123,10 +115,7 @@ impl Inner {
     }
 
     fn lead(&self) {
-        let mut lead = Lead {
-            inner: self,
-            group: Vec::new(),
-        };
+        let mut lead = Lead { inner: self, group: Vec::new() };
         let mut state = self.state.lock();
         let group = self.queue.lock().take_group();
         lead.group = group.iter().map(|pending| pending.slot.clone()).collect();
@@ -152,15 +141,8 @@ impl Inner {
             answers.push((pending.slot, receipt));
         }
         for pending in repeats {
-            let receipt = pending
-                .batch
-                .request_id
-                .as_deref()
-                .and_then(|id| state.receipts.get(id));
-            answers.push((
-                pending.slot,
-                receipt.expect("its first batch is in this group"),
-            ));
+            let receipt = pending.batch.request_id.as_deref().and_then(|id| state.receipts.get(id));
+            answers.push((pending.slot, receipt.expect("its first batch is in this group")));
         }
         if !bytes.is_empty() {
             self.show(state);
@@ -195,10 +177,7 @@ impl Drop for Lead<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let path = self.inner.dir.clone();
-            let cause = StorageError::Poisoned {
-                path,
-                cause: "a commit panicked".to_owned(),
-            };
+            let cause = StorageError::Poisoned { path, cause: "a commit panicked".to_owned() };
             let halted = self.inner.halt(&mut self.inner.state.lock(), &cause);
             for slot in &self.group {
                 if slot.turn.lock().is_none() {
@@ -231,13 +210,7 @@ fn prepare(state: &State, group: Vec<Pending>) -> (Vec<(Pending, Plan)>, Vec<Pen
             Ok(plan) => {
                 ids.extend(pending.batch.request_id.clone());
                 let sequence = state.sequence + 1 + planned.len() as u64;
-                record::push(
-                    &mut bytes,
-                    seed,
-                    sequence,
-                    state.journal.durable,
-                    &pending.payload,
-                );
+                record::push(&mut bytes, seed, sequence, state.journal.durable, &pending.payload);
                 planned.push((pending, plan));
             }
             Err(error) => pending.slot.answer(Err(error)),

@@ -29,11 +29,8 @@ pub(crate) fn create(
 ) -> Result<(), StorageError> {
     let target = dir_of(collections, id);
     let making = collections.join(format!("{id:016x}{BEING_MADE}"));
-    let made = fill(backend, &making, id, name, spec).and_then(|()| {
-        backend
-            .rename(&making, &target)
-            .map_err(|e| StorageError::io(&target, "rename to", e))
-    });
+    let made = fill(backend, &making, id, name, spec)
+        .and_then(|()| backend.rename(&making, &target).map_err(|e| StorageError::io(&target, "rename to", e)));
     if let Err(error) = made {
         let _ = backend.remove_dir(&making);
         return Err(error);
@@ -45,20 +42,9 @@ pub(crate) fn create(
     })
 }
 
-fn fill(
-    backend: &dyn Backend,
-    dir: &Path,
-    id: u64,
-    name: &str,
-    spec: &CollectionSpec,
-) -> Result<(), StorageError> {
-    backend
-        .create_dir(dir)
-        .map_err(|e| StorageError::io(dir, "create", e))?;
-    let identity = Identity {
-        collection: id,
-        first_sequence: 1,
-    };
+fn fill(backend: &dyn Backend, dir: &Path, id: u64, name: &str, spec: &CollectionSpec) -> Result<(), StorageError> {
+    backend.create_dir(dir).map_err(|e| StorageError::io(dir, "create", e))?;
+    let identity = Identity { collection: id, first_sequence: 1 };
     Journal::create(backend, dir, identity).map_err(|error| match error {
         AppendError::Undone(error) | AppendError::Poisoned(error) => error,
     })?;
@@ -73,7 +59,5 @@ fn fill(
         receipts: Vec::new(),
     };
     manifest.write(backend, dir)?;
-    backend
-        .sync_dir(dir)
-        .map_err(|e| StorageError::io(dir, "sync", e))
+    backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e))
 }

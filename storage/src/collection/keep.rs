@@ -27,10 +27,7 @@ impl Keep {
     /// Removes the files of `dir` that are ours and not needed; what cannot be removed is tried again at open.
     pub(super) fn remove_others(&self, backend: &dyn Backend, dir: &Path) {
         let entries = backend.list(dir).unwrap_or_default();
-        for entry in entries
-            .iter()
-            .filter(|entry| !entry.is_dir && !self.needs(&entry.name))
-        {
+        for entry in entries.iter().filter(|entry| !entry.is_dir && !self.needs(&entry.name)) {
             if let Err(error) = backend.remove_file(&dir.join(&entry.name)) {
                 tracing::warn!(file = %entry.name, %error, "an old file could not be removed");
             }

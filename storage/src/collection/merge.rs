@@ -19,9 +19,7 @@ impl Inner {
             if let Err(error) = self.merge(published, &sources) {
                 if error.damage().is_some() {
                     // Left as they are: what can be read still is, and `verify` names what cannot.
-                    published
-                        .unmergeable
-                        .extend(sources.iter().map(SegmentView::id));
+                    published.unmergeable.extend(sources.iter().map(SegmentView::id));
                 }
                 return Err(error);
             }
@@ -29,11 +27,7 @@ impl Inner {
         Ok(())
     }
 
-    fn merge(
-        &self,
-        published: &mut Published,
-        sources: &[SegmentView],
-    ) -> Result<(), StorageError> {
+    fn merge(&self, published: &mut Published, sources: &[SegmentView]) -> Result<(), StorageError> {
         let new = self.build_segment(published, sources)?;
         let mut segments = published.segments.clone();
         segments.retain(|view| sources.iter().all(|source| source.id() != view.id()));
@@ -48,33 +42,20 @@ impl Inner {
 
     fn choose(&self, published: &Published) -> Option<Vec<SegmentView>> {
         let limit = self.root.options.merge_rows_max as u64;
-        let candidates: Vec<&SegmentView> = published
-            .segments
-            .iter()
-            .filter(|view| !published.unmergeable.contains(&view.id()))
-            .collect();
-        if let Some(mostly_dead) = candidates
-            .iter()
-            .find(|view| u64::from(view.live_rows()) * 2 < u64::from(view.rows()))
+        let candidates: Vec<&SegmentView> =
+            published.segments.iter().filter(|view| !published.unmergeable.contains(&view.id())).collect();
+        if let Some(mostly_dead) =
+            candidates.iter().find(|view| u64::from(view.live_rows()) * 2 < u64::from(view.rows()))
         {
             return Some(vec![SegmentView::clone(mostly_dead)]);
         }
-        let tier_of = |view: &SegmentView| {
-            tier(
-                u64::from(view.live_rows()),
-                self.root.options.seal_rows as u64,
-            )
-        };
+        let tier_of = |view: &SegmentView| tier(u64::from(view.live_rows()), self.root.options.seal_rows as u64);
         let mut tiers: Vec<u32> = candidates.iter().map(|view| tier_of(view)).collect();
         tiers.sort_unstable();
         tiers.dedup();
         for tier in tiers {
-            let full: Vec<SegmentView> = candidates
-                .iter()
-                .filter(|view| tier_of(view) == tier)
-                .take(FAN_IN)
-                .map(|&view| view.clone())
-                .collect();
+            let full: Vec<SegmentView> =
+                candidates.iter().filter(|view| tier_of(view) == tier).take(FAN_IN).map(|&view| view.clone()).collect();
             let rows: u64 = full.iter().map(|view| u64::from(view.live_rows())).sum();
             if full.len() == FAN_IN && rows <= limit {
                 return Some(full);

@@ -202,35 +202,22 @@ impl Collection {
 
 impl fmt::Debug for Collection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Collection")
-            .field("name", &self.inner.name)
-            .field("id", &self.inner.id)
-            .finish()
+        f.debug_struct("Collection").field("name", &self.inner.name).field("id", &self.inner.id).finish()
     }
 }
 
 impl Inner {
     /// Shows the writer's rows to readers.
     fn show(&self, state: &State) {
-        self.sizes
-            .memory_rows
-            .store(state.rows.memory_rows() as u64, Ordering::Relaxed);
-        self.sizes
-            .memory_bytes
-            .store(state.rows.memory_bytes() as u64, Ordering::Relaxed);
-        self.sizes
-            .journal_bytes
-            .store(state.journal.durable, Ordering::Relaxed);
-        self.snapshot
-            .store(Arc::new(Snapshot::new(state.sequence, state.rows.views())));
+        self.sizes.memory_rows.store(state.rows.memory_rows() as u64, Ordering::Relaxed);
+        self.sizes.memory_bytes.store(state.rows.memory_bytes() as u64, Ordering::Relaxed);
+        self.sizes.journal_bytes.store(state.journal.durable, Ordering::Relaxed);
+        self.snapshot.store(Arc::new(Snapshot::new(state.sequence, state.rows.views())));
     }
 
     /// Takes no more batches, for `error`'s reason; the first reason stays.
     pub(crate) fn halt(&self, state: &mut State, error: &StorageError) -> StorageError {
-        let poisoned = StorageError::Poisoned {
-            path: self.dir.clone(),
-            cause: error.to_string(),
-        };
+        let poisoned = StorageError::Poisoned { path: self.dir.clone(), cause: error.to_string() };
         tracing::error!(collection = %self.name, %error, "the collection takes no more writes");
         state.halted.get_or_insert(poisoned).clone()
     }
@@ -242,10 +229,7 @@ impl Inner {
     /// Whether memory or journal hold `times` of what a segment is sealed at.
     fn over_budget(&self, times: u64) -> bool {
         let options = &self.root.options;
-        let (rows, bytes) = (
-            options.seal_rows as u64 * times,
-            options.seal_bytes as u64 * times,
-        );
+        let (rows, bytes) = (options.seal_rows as u64 * times, options.seal_bytes as u64 * times);
         self.sizes.memory_rows.load(Ordering::Relaxed) >= rows
             || self.sizes.memory_bytes.load(Ordering::Relaxed) >= bytes
             || self.sizes.journal_bytes.load(Ordering::Relaxed) >= bytes.saturating_mul(2)

@@ -38,9 +38,7 @@ pub(crate) fn open(
 ) -> Result<Inner, StorageError> {
     let dir = dir_of(&root.collections_dir(), id);
     let backend = &*root.backend;
-    let entries = backend
-        .list(&dir)
-        .map_err(|e| StorageError::io(&dir, "list", e))?;
+    let entries = backend.list(&dir).map_err(|e| StorageError::io(&dir, "list", e))?;
     let manifest = newest_manifest(backend, &dir, id, &entries, expected)?;
     let segments = open_segments(backend, &dir, &manifest)?;
     let mut replay = Replay {
@@ -58,13 +56,8 @@ pub(crate) fn open(
         segments: segments.iter().map(SegmentView::id).collect(),
     };
     keep.remove_others(backend, &dir);
-    let state = State {
-        journal,
-        rows: replay.rows,
-        receipts: replay.receipts,
-        sequence: replay.sequence,
-        halted: None,
-    };
+    let state =
+        State { journal, rows: replay.rows, receipts: replay.receipts, sequence: replay.sequence, halted: None };
     let generation = manifest.generation.into();
     let published = Published {
         generation: manifest.generation,
@@ -102,45 +95,22 @@ fn newest_manifest(
     entries: &[Entry],
     expected: Option<u64>,
 ) -> Result<Manifest, StorageError> {
-    let newest = entries
-        .iter()
-        .filter_map(|entry| manifest::generation_of(&entry.name))
-        .max()
-        .unwrap_or(0);
+    let newest = entries.iter().filter_map(|entry| manifest::generation_of(&entry.name)).max().unwrap_or(0);
     let expected = expected.unwrap_or(1);
     if newest < expected {
         let what = format!("the manifest is missing; the newest that is there is {newest}");
-        return Err(StorageError::damaged(
-            &dir.join(manifest::file_name(expected)),
-            0,
-            what,
-        ));
+        return Err(StorageError::damaged(&dir.join(manifest::file_name(expected)), 0, what));
     }
     let manifest = Manifest::read(backend, dir, newest)?;
     if manifest.collection != id {
-        let what = format!(
-            "manifest of collection {:016x} in the directory of {id:016x}",
-            manifest.collection
-        );
-        return Err(StorageError::damaged(
-            &dir.join(manifest::file_name(newest)),
-            0,
-            what,
-        ));
+        let what = format!("manifest of collection {:016x} in the directory of {id:016x}", manifest.collection);
+        return Err(StorageError::damaged(&dir.join(manifest::file_name(newest)), 0, what));
     }
     Ok(manifest)
 }
 
-fn open_segments(
-    backend: &dyn Backend,
-    dir: &Path,
-    manifest: &Manifest,
-) -> Result<Vec<SegmentView>, StorageError> {
-    manifest
-        .segments
-        .iter()
-        .map(|entry| open_segment(backend, dir, manifest, entry))
-        .collect()
+fn open_segments(backend: &dyn Backend, dir: &Path, manifest: &Manifest) -> Result<Vec<SegmentView>, StorageError> {
+    manifest.segments.iter().map(|entry| open_segment(backend, dir, manifest, entry)).collect()
 }
 
 /// Maps a segment and checks that it is the one that the manifest names.
@@ -158,19 +128,11 @@ pub(crate) fn open_segment(
         && header.collection == manifest.collection
         && (header.dim, header.feature_dim) == (spec.dim, spec.feature_dim);
     if !same {
-        return Err(StorageError::damaged(
-            &sealed.path,
-            0,
-            "segment: not the one that the manifest names",
-        ));
+        return Err(StorageError::damaged(&sealed.path, 0, "segment: not the one that the manifest names"));
     }
     let dead = DeadRows::from_stored(&entry.dead, entry.rows).ok_or_else(|| {
         let path = dir.join(manifest::file_name(manifest.generation));
-        StorageError::damaged(
-            &path,
-            0,
-            format!("manifest: dead rows do not fit segment {}", entry.id),
-        )
+        StorageError::damaged(&path, 0, format!("manifest: dead rows do not fit segment {}", entry.id))
     })?;
     Ok(SegmentView::sealed(Arc::new(sealed), dead))
 }
@@ -215,31 +177,19 @@ fn replay_journals(
 ) -> Result<(Journal, Option<OpenNote>), StorageError> {
     let mut last: Option<(Identity, ScanEnd)> = None;
     let mut next_sequence = manifest.sequence + 1;
-    let identity = |first_sequence| Identity {
-        collection: manifest.collection,
-        first_sequence,
-    };
+    let identity = |first_sequence| Identity { collection: manifest.collection, first_sequence };
     for (place, &first) in journals.iter().enumerate() {
         if first != next_sequence {
             break;
         }
         let path = dir.join(identity(first).file_name());
-        let mapping = backend
-            .map(&path)
-            .map_err(|e| StorageError::io(&path, "map", e))?;
+        let mapping = backend.map(&path).map_err(|e| StorageError::io(&path, "map", e))?;
         let is_last = place + 1 == journals.len();
-        let end = scan::scan(
-            &path,
-            mapping.bytes(),
-            identity(first),
-            is_last,
-            &mut |sequence, batch| {
-                check(&batch, &manifest.spec).map_err(|error| {
-                    StorageError::damaged(&path, 0, format!("journal record {sequence}: {error}"))
-                })?;
-                replay.apply(sequence, batch)
-            },
-        )?;
+        let end = scan::scan(&path, mapping.bytes(), identity(first), is_last, &mut |sequence, batch| {
+            check(&batch, &manifest.spec)
+                .map_err(|error| StorageError::damaged(&path, 0, format!("journal record {sequence}: {error}")))?;
+            replay.apply(sequence, batch)
+        })?;
         next_sequence = end.next_sequence;
         last = Some((identity(first), end));
     }

@@ -34,30 +34,16 @@ pub(crate) struct Plan {
 
 impl Rows {
     pub(crate) fn new(spec: &CollectionSpec, sealed: Vec<SegmentView>) -> Rows {
-        Rows {
-            dim: spec.dim,
-            sealed,
-            frozen: Vec::new(),
-            fresh: Vec::new(),
-            next_chunk: 0,
-        }
+        Rows { dim: spec.dim, sealed, frozen: Vec::new(), fresh: Vec::new(), next_chunk: 0 }
     }
 
     /// Every segment, oldest rows first.
     pub(crate) fn views(&self) -> Vec<SegmentView> {
-        self.sealed
-            .iter()
-            .chain(&self.frozen)
-            .chain(&self.fresh)
-            .cloned()
-            .collect()
+        self.sealed.iter().chain(&self.frozen).chain(&self.fresh).cloned().collect()
     }
 
     fn chunks(&self) -> impl Iterator<Item = &Arc<Chunk>> {
-        self.frozen
-            .iter()
-            .chain(&self.fresh)
-            .filter_map(SegmentView::chunk)
+        self.frozen.iter().chain(&self.fresh).filter_map(SegmentView::chunk)
     }
 
     /// Rows in memory, dead ones counted.
@@ -80,21 +66,12 @@ impl Rows {
             }
             Ok(None)
         };
-        Ok(Plan {
-            in_sealed: batch
-                .ops
-                .iter()
-                .map(locate)
-                .collect::<Result<_, StorageError>>()?,
-        })
+        Ok(Plan { in_sealed: batch.ops.iter().map(locate).collect::<Result<_, StorageError>>()? })
     }
 
     /// Applies a batch in the order of its operations.
     pub(crate) fn apply(&mut self, sequence: u64, batch: Batch, plan: &Plan) -> Receipt {
-        let mut receipt = Receipt {
-            sequence,
-            ..Receipt::default()
-        };
+        let mut receipt = Receipt { sequence, ..Receipt::default() };
         // The last record of each key that is still put when the batch ends, by place in `puts`.
         let mut place_of: HashMap<String, usize> = HashMap::new();
         let mut puts: Vec<Option<(Arc<Row>, Vec<f32>)>> = Vec::new();
@@ -127,12 +104,7 @@ impl Rows {
     }
 
     fn kill(&mut self, key: &str, in_sealed: Option<(usize, u32)>) -> bool {
-        for segment in self
-            .fresh
-            .iter_mut()
-            .rev()
-            .chain(self.frozen.iter_mut().rev())
-        {
+        for segment in self.fresh.iter_mut().rev().chain(self.frozen.iter_mut().rev()) {
             if let Some(row) = segment.chunk().and_then(|chunk| chunk.find(key))
                 && segment.kill(row)
             {
@@ -158,8 +130,7 @@ impl Rows {
     fn push_fresh(&mut self, chunk: Chunk) {
         let id = MEMORY_ID_BIT | self.next_chunk;
         self.next_chunk += 1;
-        self.fresh
-            .push(SegmentView::memory(id, self.dim, Arc::new(chunk)));
+        self.fresh.push(SegmentView::memory(id, self.dim, Arc::new(chunk)));
     }
 
     /// The live rows of both as one chunk.

@@ -34,18 +34,14 @@ struct Frozen {
 impl Inner {
     pub(super) fn seal(&self) -> Result<(), StorageError> {
         let mut published = self.publishing.lock();
-        let sealed = self
-            .seal_memory(&mut published)
-            .and_then(|()| self.merge_tiers(&mut published));
+        let sealed = self.seal_memory(&mut published).and_then(|()| self.merge_tiers(&mut published));
         *self.last_seal_error.lock() = sealed.as_ref().err().cloned();
         sealed
     }
 
     /// Has the background seal, or does it here when there is no such thread.
     pub(super) fn request_seal(self: &Arc<Inner>) {
-        if !self.seal_requested.swap(true, Ordering::AcqRel)
-            && !self.root.request_seal(Arc::downgrade(self))
-        {
+        if !self.seal_requested.swap(true, Ordering::AcqRel) && !self.root.request_seal(Arc::downgrade(self)) {
             self.seal_in_turn();
         }
     }
@@ -99,10 +95,7 @@ impl Inner {
             // A seal that failed after this step is being tried again, and nothing came in between.
             return Ok(());
         }
-        let identity = Identity {
-            collection: self.id,
-            first_sequence,
-        };
+        let identity = Identity { collection: self.id, first_sequence };
         match Journal::create(&*self.root.backend, &self.dir, identity) {
             Ok(journal) => state.journal = journal,
             Err(AppendError::Undone(error)) => return Err(error),
@@ -135,10 +128,7 @@ impl Inner {
         let graph = |vectors: &[f32], dim: usize| self.build_graph(vectors, dim);
         build::build(&*self.root.backend, &self.dir, header, sources, &graph)?;
         let sealed = Sealed::open(&*self.root.backend, &self.dir, segment)?;
-        Ok(Some(SegmentView::sealed(
-            Arc::new(sealed),
-            DeadRows::default(),
-        )))
+        Ok(Some(SegmentView::sealed(Arc::new(sealed), DeadRows::default())))
     }
 
     fn build_graph(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
@@ -175,8 +165,7 @@ impl Inner {
             let error = StorageError::io(&self.dir, "sync", error);
             return Err(self.halt(&mut self.state.lock(), &error));
         }
-        self.generation
-            .store(manifest.generation, Ordering::Relaxed);
+        self.generation.store(manifest.generation, Ordering::Relaxed);
         published.sequence = sequence;
         published.segments = segments;
         published.receipts = manifest.receipts;
@@ -188,11 +177,7 @@ impl Inner {
     /// # Errors
     /// Damage in the segment just written; the collection then takes no more batches, since its manifest and its
     /// memory no longer agree. Readers keep what they had.
-    pub(super) fn replace(
-        &self,
-        sources: &[SegmentView],
-        new: Option<SegmentView>,
-    ) -> Result<(), StorageError> {
+    pub(super) fn replace(&self, sources: &[SegmentView], new: Option<SegmentView>) -> Result<(), StorageError> {
         let mut state = self.state.lock();
         let mut new = new;
         if let Err(error) = carry_deaths(&state.rows, sources, new.as_mut()) {
@@ -207,22 +192,13 @@ impl Inner {
     }
 
     pub(super) fn tell_catalog(&self, published: &Published) -> Result<(), StorageError> {
-        let record = CollectionRecord {
-            name: self.name.clone(),
-            generation: published.generation,
-        };
-        self.root.catalog.put(
-            Tree::Collections,
-            &catalog::collection_key(self.id),
-            &record,
-        )
+        let record = CollectionRecord { name: self.name.clone(), generation: published.generation };
+        self.root.catalog.put(Tree::Collections, &catalog::collection_key(self.id), &record)
     }
 
     /// Removes files that the newest generation does not need. What cannot be removed is tried again at open.
     pub(super) fn remove_old(&self, published: &mut Published) {
-        published
-            .journals
-            .retain(|&first| first > published.sequence);
+        published.journals.retain(|&first| first > published.sequence);
         let keep = Keep {
             generation: published.generation,
             first_journal: published.sequence + 1,
@@ -233,11 +209,7 @@ impl Inner {
 }
 
 /// Marks the rows of `new` dead that died in `sources` since those were read.
-fn carry_deaths(
-    rows: &Rows,
-    sources: &[SegmentView],
-    new: Option<&mut SegmentView>,
-) -> Result<(), StorageError> {
+fn carry_deaths(rows: &Rows, sources: &[SegmentView], new: Option<&mut SegmentView>) -> Result<(), StorageError> {
     let Some(new) = new else { return Ok(()) };
     for source in sources {
         let mut all = rows.sealed.iter().chain(&rows.frozen);

@@ -32,27 +32,13 @@ impl Journal {
     ///
     /// # Errors
     /// [`AppendError::Poisoned`] when the directory could not be synced: the name may or may not survive.
-    pub(crate) fn create(
-        backend: &dyn Backend,
-        dir: &Path,
-        identity: Identity,
-    ) -> Result<Journal, AppendError> {
+    pub(crate) fn create(backend: &dyn Backend, dir: &Path, identity: Identity) -> Result<Journal, AppendError> {
         let header = codec::frame(HEADER, &identity);
         let path = dir.join(identity.file_name());
-        backend::write_whole(backend, dir, &identity.file_name(), &header)
-            .map_err(AppendError::Undone)?;
-        backend
-            .sync_dir(dir)
-            .map_err(|e| AppendError::Poisoned(StorageError::io(dir, "sync", e)))?;
-        let file = backend
-            .open(&path)
-            .map_err(|e| AppendError::Undone(StorageError::io(&path, "open", e)))?;
-        Ok(Journal {
-            identity,
-            path,
-            durable: header.len() as u64,
-            file,
-        })
+        backend::write_whole(backend, dir, &identity.file_name(), &header).map_err(AppendError::Undone)?;
+        backend.sync_dir(dir).map_err(|e| AppendError::Poisoned(StorageError::io(dir, "sync", e)))?;
+        let file = backend.open(&path).map_err(|e| AppendError::Undone(StorageError::io(&path, "open", e)))?;
+        Ok(Journal { identity, path, durable: header.len() as u64, file })
     }
 
     /// An existing journal whose first `durable` bytes are good; the rest, if any, is cut off.
@@ -64,22 +50,13 @@ impl Journal {
         torn: bool,
     ) -> Result<Journal, StorageError> {
         let path = dir.join(identity.file_name());
-        let mut file = backend
-            .open(&path)
-            .map_err(|e| StorageError::io(&path, "open", e))?;
+        let mut file = backend.open(&path).map_err(|e| StorageError::io(&path, "open", e))?;
         if torn {
-            file.truncate(durable)
-                .map_err(|e| StorageError::io(&path, "truncate", e))?;
+            file.truncate(durable).map_err(|e| StorageError::io(&path, "truncate", e))?;
         }
         // What was replayed will be built upon: it must be on the disk, not only in the page cache.
-        file.sync()
-            .map_err(|e| StorageError::io(&path, "sync", e))?;
-        Ok(Journal {
-            identity,
-            path,
-            durable,
-            file,
-        })
+        file.sync().map_err(|e| StorageError::io(&path, "sync", e))?;
+        Ok(Journal { identity, path, durable, file })
     }
 
     /// Appends whole records and syncs them.
@@ -88,27 +65,17 @@ impl Journal {
             return Err(self.undo(StorageError::io(&self.path, "append to", error)));
         }
         // After a failed fsync the kernel may drop the pages and call the next one a success: never ask again.
-        self.file
-            .sync()
-            .map_err(|e| AppendError::Poisoned(StorageError::io(&self.path, "sync", e)))?;
+        self.file.sync().map_err(|e| AppendError::Poisoned(StorageError::io(&self.path, "sync", e)))?;
         self.durable += group.len() as u64;
         Ok(())
     }
 
     fn undo(&mut self, error: StorageError) -> AppendError {
-        match self
-            .file
-            .truncate(self.durable)
-            .and_then(|()| self.file.sync())
-        {
+        match self.file.truncate(self.durable).and_then(|()| self.file.sync()) {
             Ok(()) => AppendError::Undone(error),
             Err(source) => {
                 tracing::error!(path = %self.path.display(), %error, "a failed append could not be undone");
-                AppendError::Poisoned(StorageError::io(
-                    &self.path,
-                    "undo a failed append to",
-                    source,
-                ))
+                AppendError::Poisoned(StorageError::io(&self.path, "undo a failed append to", source))
             }
         }
     }

@@ -16,11 +16,7 @@ use bincode::{Decode, Encode};
 use crate::codec::{self, FrameKind, Unframed};
 use crate::error::StorageError;
 
-const HEADER: FrameKind = FrameKind {
-    magic: *b"FROMJRNL",
-    version: 1,
-    name: "journal header",
-};
+const HEADER: FrameKind = FrameKind { magic: *b"FROMJRNL", version: 1, name: "journal header" };
 const PREFIX: &str = "journal-";
 const SUFFIX: &str = ".fmj";
 
@@ -47,17 +43,11 @@ impl Identity {
 /// The first sequence that a file's name tells, when it is a journal's name.
 pub(crate) fn first_sequence_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
-    (digits.len() == 16)
-        .then(|| u64::from_str_radix(digits, 16).ok())
-        .flatten()
+    (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }
 
 /// Reads the header of a journal and checks that it is the one expected.
-pub(crate) fn read_header(
-    path: &Path,
-    bytes: &[u8],
-    expected: Identity,
-) -> Result<usize, StorageError> {
+pub(crate) fn read_header(path: &Path, bytes: &[u8], expected: Identity) -> Result<usize, StorageError> {
     let header: Unframed<Identity> = codec::unframe(HEADER, path, bytes, 0)?;
     if header.value != expected {
         let what = format!("journal of {:?}, expected {expected:?}", header.value);

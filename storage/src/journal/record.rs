@@ -32,10 +32,7 @@ pub(crate) fn encode_batch(batch: &Batch) -> Result<Vec<u8>, StorageError> {
         payload.extend_from_slice(&codec::encode(op));
     }
     if payload.len() > PAYLOAD_BYTES_MAX {
-        return Err(StorageError::BatchTooLarge {
-            bytes: payload.len(),
-            limit: PAYLOAD_BYTES_MAX,
-        });
+        return Err(StorageError::BatchTooLarge { bytes: payload.len(), limit: PAYLOAD_BYTES_MAX });
     }
     mask(&mut payload);
     Ok(payload)

@@ -45,33 +45,21 @@ pub(crate) fn scan(
     while at < bytes.len() {
         let Some((header, payload)) = record_at(bytes, at, seed) else {
             if !is_last || !is_torn(bytes, at, seed) {
-                return Err(StorageError::damaged(
-                    path,
-                    at as u64,
-                    "journal record: bad checksum",
-                ));
+                return Err(StorageError::damaged(path, at as u64, "journal record: bad checksum"));
             }
             break;
         };
         if header.sequence != sequence {
-            let what = format!(
-                "journal record: sequence {}, expected {sequence}",
-                header.sequence
-            );
+            let what = format!("journal record: sequence {}, expected {sequence}", header.sequence);
             return Err(StorageError::damaged(path, at as u64, what));
         }
-        let batch = record::decode_batch(payload).ok_or_else(|| {
-            StorageError::damaged(path, at as u64, "journal record: does not decode")
-        })?;
+        let batch = record::decode_batch(payload)
+            .ok_or_else(|| StorageError::damaged(path, at as u64, "journal record: does not decode"))?;
         each(sequence, batch)?;
         sequence += 1;
         at += HEADER_BYTES + payload.len();
     }
-    Ok(ScanEnd {
-        good_bytes: at as u64,
-        next_sequence: sequence,
-        torn_bytes: (bytes.len() - at) as u64,
-    })
+    Ok(ScanEnd { good_bytes: at as u64, next_sequence: sequence, torn_bytes: (bytes.len() - at) as u64 })
 }
 
 fn record_at(bytes: &[u8], at: usize, seed: u32) -> Option<(Header, &[u8])> {
@@ -81,8 +69,7 @@ fn record_at(bytes: &[u8], at: usize, seed: u32) -> Option<(Header, &[u8])> {
 
 /// Whether the bad record at `at` can be the unacknowledged end of the file.
 fn is_torn(bytes: &[u8], at: usize, seed: u32) -> bool {
-    !acknowledged_later(bytes, at, seed)
-        && (ends_inside(bytes, at, seed) || has_zero_sector(bytes, at))
+    !acknowledged_later(bytes, at, seed) && (ends_inside(bytes, at, seed) || has_zero_sector(bytes, at))
 }
 
 /// Whether a good record further on was written when the file was already durable beyond `at`.

@@ -8,10 +8,7 @@ use crate::batch::{Document, Op, Record};
 use crate::codec;
 use crate::journal::HEADER;
 
-const IDENTITY: Identity = Identity {
-    collection: 5,
-    first_sequence: 1,
-};
+const IDENTITY: Identity = Identity { collection: 5, first_sequence: 1 };
 
 /// A journal with the given number of batches in each group; returns it with the end of every record.
 fn journal(groups: &[usize], thumbnail_bytes: usize) -> (Vec<u8>, Vec<usize>) {
@@ -21,16 +18,8 @@ fn journal(groups: &[usize], thumbnail_bytes: usize) -> (Vec<u8>, Vec<usize>) {
     for &batches in groups {
         let durable = file.len() as u64;
         for _ in 0..batches {
-            let document = Document {
-                thumbnail: vec![0; thumbnail_bytes],
-                ..Document::default()
-            };
-            let record = Record {
-                key: format!("k{sequence}"),
-                vector: vec![1.0],
-                features: None,
-                document,
-            };
+            let document = Document { thumbnail: vec![0; thumbnail_bytes], ..Document::default() };
+            let record = Record { key: format!("k{sequence}"), vector: vec![1.0], features: None, document };
             let payload = record::encode_batch(&Batch::new(vec![Op::Put(record)])).unwrap();
             record::push(&mut file, IDENTITY.seed(), sequence, durable, &payload);
             ends.push(file.len());
@@ -41,9 +30,7 @@ fn journal(groups: &[usize], thumbnail_bytes: usize) -> (Vec<u8>, Vec<usize>) {
 }
 
 fn read(file: &[u8]) -> Result<ScanEnd, StorageError> {
-    scan(Path::new("journal"), file, IDENTITY, true, &mut |_, _| {
-        Ok(())
-    })
+    scan(Path::new("journal"), file, IDENTITY, true, &mut |_, _| Ok(()))
 }
 
 #[test]
@@ -67,15 +54,7 @@ fn every_changed_byte_is_damage_in_the_right_record() {
         let damage = read(&file).unwrap_err();
         let offset = damage.damage().expect("damage").offset as usize;
         let header = codec::frame(HEADER, &IDENTITY).len();
-        let start = if at < header {
-            0
-        } else {
-            ends.iter()
-                .copied()
-                .filter(|&end| end <= at)
-                .max()
-                .unwrap_or(header)
-        };
+        let start = if at < header { 0 } else { ends.iter().copied().filter(|&end| end <= at).max().unwrap_or(header) };
         assert_eq!(offset, start, "byte {at}");
     }
 }
@@ -98,10 +77,7 @@ fn an_unwritten_sector_before_the_last_group_is_damage() {
     let (mut file, ends) = journal(&[2, 1], 2000);
     file[1024..1536].fill(0);
     let damage = read(&file).unwrap_err();
-    assert_eq!(
-        damage.damage().unwrap().offset,
-        codec::frame(HEADER, &IDENTITY).len() as u64
-    );
+    assert_eq!(damage.damage().unwrap().offset, codec::frame(HEADER, &IDENTITY).len() as u64);
     assert!(ends[1] > 1536);
 }
 
@@ -110,28 +86,15 @@ fn a_journal_with_a_successor_has_no_torn_tail() {
     let (file, _) = journal(&[1, 1], 30);
     let cut = &file[..file.len() - 1];
     assert!(read(cut).is_ok());
-    assert!(
-        scan(Path::new("journal"), cut, IDENTITY, false, &mut |_, _| Ok(
-            ()
-        ))
-        .is_err()
-    );
+    assert!(scan(Path::new("journal"), cut, IDENTITY, false, &mut |_, _| Ok(())).is_err());
 }
 
 #[test]
 fn records_of_another_journal_are_not_believed() {
     let (file, _) = journal(&[2], 30);
-    let other = Identity {
-        collection: 6,
-        ..IDENTITY
-    };
+    let other = Identity { collection: 6, ..IDENTITY };
     let head = codec::frame(HEADER, &IDENTITY).len();
     let mut forged = codec::frame(HEADER, &other);
     forged.extend_from_slice(&file[head..]);
-    assert!(
-        scan(Path::new("journal"), &forged, other, true, &mut |_, _| Ok(
-            ()
-        ))
-        .is_err()
-    );
+    assert!(scan(Path::new("journal"), &forged, other, true, &mut |_, _| Ok(())).is_err());
 }

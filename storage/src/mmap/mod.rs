@@ -40,9 +40,7 @@ impl Mapping {
         }
         let mut map = MmapMut::map_anon(bytes.len())?;
         map.copy_from_slice(bytes);
-        Ok(Mapping {
-            map: Some(map.make_read_only()?),
-        })
+        Ok(Mapping { map: Some(map.make_read_only()?) })
     }
 
     /// The bytes. The first is page-aligned.
@@ -75,9 +73,6 @@ mod tests {
         assert_eq!(floats(map.bytes()), Some(&values[..]));
         assert_eq!(floats(&map.bytes()[..11]), None);
         assert_eq!(floats(&map.bytes()[1..9]), None);
-        assert_eq!(
-            floats(Mapping::of_bytes(&[]).unwrap().bytes()),
-            Some(&[][..])
-        );
+        assert_eq!(floats(Mapping::of_bytes(&[]).unwrap().bytes()), Some(&[][..]));
     }
 }

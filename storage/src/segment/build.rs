@@ -31,11 +31,8 @@ pub(crate) fn build(
 ) -> Result<(), StorageError> {
     let target = dir.join(layout::file_name(header.segment));
     let temporary = dir.join(format!("{}{TEMPORARY}", layout::file_name(header.segment)));
-    let written = write(backend, &temporary, header, sources, graph).and_then(|()| {
-        backend
-            .rename(&temporary, &target)
-            .map_err(|e| StorageError::io(&target, "rename to", e))
-    });
+    let written = write(backend, &temporary, header, sources, graph)
+        .and_then(|()| backend.rename(&temporary, &target).map_err(|e| StorageError::io(&target, "rename to", e)));
     if written.is_err() {
         let _ = backend.remove_file(&temporary);
     }
@@ -49,15 +46,9 @@ fn write(
     sources: &[SegmentView],
     graph: GraphOf<'_>,
 ) -> Result<(), StorageError> {
-    let rows: Vec<(&SegmentView, u32)> = sources
-        .iter()
-        .flat_map(|source| source.live().map(move |row| (source, row)))
-        .collect();
-    assert_eq!(
-        rows.len(),
-        header.rows as usize,
-        "the header tells the live rows"
-    );
+    let rows: Vec<(&SegmentView, u32)> =
+        sources.iter().flat_map(|source| source.live().map(move |row| (source, row))).collect();
+    assert_eq!(rows.len(), header.rows as usize, "the header tells the live rows");
     let mut writer = Writer::create(backend, path)?;
     writer.write(&codec::frame(layout::HEADER, &header))?;
 
@@ -75,11 +66,7 @@ fn write(
     writer.finish(&header)
 }
 
-fn write_vectors(
-    writer: &mut Writer,
-    dim: usize,
-    sources: &[SegmentView],
-) -> Result<Part, StorageError> {
+fn write_vectors(writer: &mut Writer, dim: usize, sources: &[SegmentView]) -> Result<Part, StorageError> {
     writer.part(PartKind::Vectors, |out| {
         for source in sources {
             let vectors = source.vectors()?;
@@ -99,32 +86,21 @@ fn graph_over(
     dim: usize,
     graph: GraphOf<'_>,
 ) -> Result<Option<Vec<u8>>, StorageError> {
-    let mapping = backend
-        .map(path)
-        .map_err(|e| StorageError::io(path, "map", e))?;
+    let mapping = backend.map(path).map_err(|e| StorageError::io(path, "map", e))?;
     let range = vectors.offset as usize..(vectors.offset + vectors.bytes) as usize;
     let floats = mapping.bytes().get(range).and_then(mmap::floats);
-    let floats = floats.ok_or_else(|| {
-        StorageError::damaged(path, vectors.offset, "vectors: not as just written")
-    })?;
+    let floats = floats.ok_or_else(|| StorageError::damaged(path, vectors.offset, "vectors: not as just written"))?;
     Ok(graph(floats, dim))
 }
 
 fn write_keys(writer: &mut Writer, rows: &[(&SegmentView, u32)]) -> Result<(), StorageError> {
-    let keys = rows
-        .iter()
-        .map(|(source, row)| source.key(*row))
-        .collect::<Result<Vec<&str>, _>>()?;
-    writer.part(PartKind::Keys, |out| {
-        keys.iter().try_for_each(|key| out.put(key.as_bytes()))
-    })?;
+    let keys = rows.iter().map(|(source, row)| source.key(*row)).collect::<Result<Vec<&str>, _>>()?;
+    writer.part(PartKind::Keys, |out| keys.iter().try_for_each(|key| out.put(key.as_bytes())))?;
     let lengths = keys.iter().map(|key| key.len() as u64);
     writer.part(PartKind::KeyOffsets, |out| put_offsets(out, lengths))?;
     let mut order: Vec<u32> = (0..keys.len() as u32).collect();
     order.sort_unstable_by_key(|&row| keys[row as usize]);
-    writer.part(PartKind::KeyOrder, |out| {
-        order.iter().try_for_each(|row| out.put(&row.to_le_bytes()))
-    })?;
+    writer.part(PartKind::KeyOrder, |out| order.iter().try_for_each(|row| out.put(&row.to_le_bytes())))?;
     Ok(())
 }
 
@@ -137,17 +113,11 @@ fn write_documents(writer: &mut Writer, rows: &[(&SegmentView, u32)]) -> Result<
             out.put(&bytes)
         })
     })?;
-    writer.part(PartKind::DocumentOffsets, |out| {
-        put_offsets(out, lengths.into_iter())
-    })?;
+    writer.part(PartKind::DocumentOffsets, |out| put_offsets(out, lengths.into_iter()))?;
     Ok(())
 }
 
-fn write_features(
-    writer: &mut Writer,
-    rows: &[(&SegmentView, u32)],
-    dim: usize,
-) -> Result<(), StorageError> {
+fn write_features(writer: &mut Writer, rows: &[(&SegmentView, u32)], dim: usize) -> Result<(), StorageError> {
     let mut present = vec![0_u8; rows.len().div_ceil(8)];
     for (place, (source, row)) in rows.iter().enumerate() {
         if source.features_ref(*row)?.is_some() {
@@ -169,10 +139,7 @@ fn write_features(
 }
 
 /// Puts `0`, then the running sum after each length.
-fn put_offsets(
-    out: &mut PartWriter<'_>,
-    lengths: impl Iterator<Item = u64>,
-) -> Result<(), StorageError> {
+fn put_offsets(out: &mut PartWriter<'_>, lengths: impl Iterator<Item = u64>) -> Result<(), StorageError> {
     let mut end = 0_u64;
     out.put(&end.to_le_bytes())?;
     for length in lengths {

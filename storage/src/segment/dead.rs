@@ -124,10 +124,7 @@ mod tests {
         (0..100).for_each(|row| assert!(dead.insert(row)));
         let stored = dead.stored(100);
         assert!(matches!(stored, StoredDead::Bitmap(_)));
-        assert_eq!(
-            DeadRows::from_stored(&stored, 100).map(|d| d.count()),
-            Some(100)
-        );
+        assert_eq!(DeadRows::from_stored(&stored, 100).map(|d| d.count()), Some(100));
         assert!(DeadRows::from_stored(&stored, 99).is_none());
         assert!(DeadRows::from_stored(&StoredDead::List(vec![5]), 5).is_none());
     }

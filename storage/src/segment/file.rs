@@ -23,17 +23,9 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn create(backend: &dyn Backend, path: &Path) -> Result<Writer, StorageError> {
-        let file = backend
-            .create(path)
-            .map_err(|e| StorageError::io(path, "create", e))?;
+        let file = backend.create(path).map_err(|e| StorageError::io(path, "create", e))?;
         let buffer = Vec::with_capacity(BUFFER_BYTES);
-        Ok(Writer {
-            path: path.to_path_buf(),
-            file,
-            buffer,
-            at: 0,
-            parts: Vec::new(),
-        })
+        Ok(Writer { path: path.to_path_buf(), file, buffer, at: 0, parts: Vec::new() })
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
@@ -42,19 +34,14 @@ impl Writer {
             self.flush()?;
         }
         if bytes.len() >= BUFFER_BYTES {
-            return self
-                .file
-                .append(bytes)
-                .map_err(|e| StorageError::io(&self.path, "write", e));
+            return self.file.append(bytes).map_err(|e| StorageError::io(&self.path, "write", e));
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
     pub(super) fn flush(&mut self) -> Result<(), StorageError> {
-        self.file
-            .append(&self.buffer)
-            .map_err(|e| StorageError::io(&self.path, "write", e))?;
+        self.file.append(&self.buffer).map_err(|e| StorageError::io(&self.path, "write", e))?;
         self.buffer.clear();
         Ok(())
     }
@@ -72,21 +59,10 @@ impl Writer {
     ) -> Result<Part, StorageError> {
         self.align()?;
         let offset = self.at;
-        let mut out = PartWriter {
-            writer: self,
-            sums: Vec::new(),
-            crc: 0,
-            in_block: 0,
-        };
+        let mut out = PartWriter { writer: self, sums: Vec::new(), crc: 0, in_block: 0 };
         fill(&mut out)?;
         let sums = out.end();
-        let part = Part {
-            kind: kind as u32,
-            offset,
-            bytes: self.at - offset,
-            sums_offset: 0,
-            sums_crc: 0,
-        };
+        let part = Part { kind: kind as u32, offset, bytes: self.at - offset, sums_offset: 0, sums_crc: 0 };
         self.parts.push((part, sums));
         Ok(part)
     }
@@ -103,17 +79,11 @@ impl Writer {
         }
         self.align()?;
         let footer_offset = self.at;
-        let footer = Footer {
-            segment: header.segment,
-            rows: header.rows,
-            parts,
-        };
+        let footer = Footer { segment: header.segment, rows: header.rows, parts };
         self.write(&codec::frame(layout::FOOTER, &footer))?;
         self.write(&layout::tail(footer_offset))?;
         self.flush()?;
-        self.file
-            .sync()
-            .map_err(|e| StorageError::io(&self.path, "sync", e))
+        self.file.sync().map_err(|e| StorageError::io(&self.path, "sync", e))
     }
 }
 

@@ -11,16 +11,8 @@ use bincode::{Decode, Encode};
 use crate::codec::{self, FrameKind, read_u32, read_u64};
 use crate::error::StorageError;
 
-pub(crate) const HEADER: FrameKind = FrameKind {
-    magic: *b"FROMSGMT",
-    version: 1,
-    name: "segment header",
-};
-pub(crate) const FOOTER: FrameKind = FrameKind {
-    magic: *b"FROMFOOT",
-    version: 1,
-    name: "segment footer",
-};
+pub(crate) const HEADER: FrameKind = FrameKind { magic: *b"FROMSGMT", version: 1, name: "segment header" };
+pub(crate) const FOOTER: FrameKind = FrameKind { magic: *b"FROMFOOT", version: 1, name: "segment footer" };
 /// Parts begin at multiples of this, so that vectors can be read in place with any vector instruction.
 pub(crate) const ALIGNMENT: u64 = 64;
 /// A part is checked in blocks of this size, so that one document does not cost the whole part.
@@ -134,10 +126,7 @@ impl PartKind {
 
     /// Whether every segment has it.
     pub(crate) fn is_required(self) -> bool {
-        !matches!(
-            self,
-            PartKind::FeatureRows | PartKind::Features | PartKind::Graph
-        )
+        !matches!(self, PartKind::FeatureRows | PartKind::Features | PartKind::Graph)
     }
 }
 
@@ -149,9 +138,7 @@ pub(crate) fn file_name(segment: u64) -> String {
 /// The id that a file's name tells, when it is a segment's name.
 pub(crate) fn id_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("segment-")?.strip_suffix(".fms")?;
-    (digits.len() == 16)
-        .then(|| u64::from_str_radix(digits, 16).ok())
-        .flatten()
+    (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }
 
 /// The last bytes of a file whose footer is at `footer_offset`.
@@ -171,18 +158,10 @@ pub(crate) fn read_tail(path: &Path, file: &[u8]) -> Result<usize, StorageError>
     let good = tail.len() == TAIL_BYTES
         && read_u32(tail, 8) == TAIL_MAGIC
         && read_u32(tail, 12) == crc32c::crc32c(&tail[..12]);
-    let offset = if good {
-        usize::try_from(read_u64(tail, 0)).ok()
-    } else {
-        None
-    };
+    let offset = if good { usize::try_from(read_u64(tail, 0)).ok() } else { None };
     match offset {
         Some(offset) if offset <= at => Ok(offset),
-        _ => Err(StorageError::damaged(
-            path,
-            at as u64,
-            "segment tail: bad checksum",
-        )),
+        _ => Err(StorageError::damaged(path, at as u64, "segment tail: bad checksum")),
     }
 }
 
@@ -197,62 +176,34 @@ pub(crate) fn read(path: &Path, file: &[u8]) -> Result<(Header, Footer, u32), St
     }
     let (crc, footer) = (footer.crc, footer.value);
     if footer.segment != header.segment || footer.rows != header.rows {
-        return Err(damaged(
-            "segment footer: of another segment than the header".into(),
-        ));
+        return Err(damaged("segment footer: of another segment than the header".into()));
     }
     if u64::from(header.block_bytes) != BLOCK_BYTES {
-        return Err(StorageError::damaged(
-            path,
-            0,
-            format!("segment header: blocks of {}", header.block_bytes),
-        ));
+        return Err(StorageError::damaged(path, 0, format!("segment header: blocks of {}", header.block_bytes)));
     }
     for part in &footer.parts {
-        let inside = |offset: u64, bytes: u64| {
-            offset
-                .checked_add(bytes)
-                .is_some_and(|end| end <= footer_offset as u64)
-        };
+        let inside = |offset: u64, bytes: u64| offset.checked_add(bytes).is_some_and(|end| end <= footer_offset as u64);
         let sums_inside = inside(part.sums_offset, part.blocks().saturating_mul(4));
         if part.offset % ALIGNMENT != 0 || !inside(part.offset, part.bytes) || !sums_inside {
-            return Err(damaged(format!(
-                "segment footer: part {} lies outside of the file",
-                part.kind
-            )));
+            return Err(damaged(format!("segment footer: part {} lies outside of the file", part.kind)));
         }
     }
     check_parts(&header, &footer, &damaged)?;
     Ok((header, footer, crc))
 }
 
-fn check_parts(
-    header: &Header,
-    footer: &Footer,
-    damaged: &dyn Fn(String) -> StorageError,
-) -> Result<(), StorageError> {
+fn check_parts(header: &Header, footer: &Footer, damaged: &dyn Fn(String) -> StorageError) -> Result<(), StorageError> {
     for kind in PartKind::ALL {
         let mut parts = footer.parts.iter().filter(|part| part.kind == kind as u32);
         match (parts.next(), parts.next()) {
             (None, _) if kind.is_required() => {
-                return Err(damaged(format!(
-                    "segment footer: no part of {}",
-                    kind.name()
-                )));
+                return Err(damaged(format!("segment footer: no part of {}", kind.name())));
             }
             (Some(_), Some(_)) => {
                 return Err(damaged(format!("segment footer: {} twice", kind.name())));
             }
-            (Some(part), None)
-                if kind
-                    .expected_bytes(header)
-                    .is_some_and(|bytes| bytes != part.bytes) =>
-            {
-                return Err(damaged(format!(
-                    "segment footer: {} of {} bytes",
-                    kind.name(),
-                    part.bytes
-                )));
+            (Some(part), None) if kind.expected_bytes(header).is_some_and(|bytes| bytes != part.bytes) => {
+                return Err(damaged(format!("segment footer: {} of {} bytes", kind.name(), part.bytes)));
             }
             _ => {}
         }

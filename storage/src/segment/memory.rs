@@ -44,14 +44,8 @@ impl Chunk {
         let count = u32::try_from(rows.len()).expect("a batch is far below four billion rows");
         let mut order: Vec<u32> = (0..count).collect();
         order.sort_unstable_by(|&a, &b| rows[a as usize].key.cmp(&rows[b as usize].key));
-        let heap_bytes =
-            vectors.len() * 4 + rows.iter().map(|row| row.heap_bytes() + 16).sum::<usize>();
-        Chunk {
-            vectors,
-            rows,
-            order,
-            heap_bytes,
-        }
+        let heap_bytes = vectors.len() * 4 + rows.iter().map(|row| row.heap_bytes() + 16).sum::<usize>();
+        Chunk { vectors, rows, order, heap_bytes }
     }
 
     pub(crate) fn rows(&self) -> u32 {
@@ -68,10 +62,7 @@ impl Chunk {
     }
 
     pub(crate) fn find(&self, key: &str) -> Option<u32> {
-        let at = self
-            .order
-            .binary_search_by(|&row| (*self.rows[row as usize].key).cmp(key))
-            .ok()?;
+        let at = self.order.binary_search_by(|&row| (*self.rows[row as usize].key).cmp(key)).ok()?;
         Some(self.order[at])
     }
 

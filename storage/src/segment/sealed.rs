@@ -39,35 +39,19 @@ struct CheckedPart {
 
 impl Sealed {
     /// Maps the segment and checks header, footer and tail.
-    pub(crate) fn open(
-        backend: &dyn Backend,
-        dir: &Path,
-        segment: u64,
-    ) -> Result<Sealed, StorageError> {
+    pub(crate) fn open(backend: &dyn Backend, dir: &Path, segment: u64) -> Result<Sealed, StorageError> {
         let path = dir.join(layout::file_name(segment));
         let mapping = backend.map(&path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                StorageError::damaged(&path, 0, "segment: the file is missing")
-            }
+            std::io::ErrorKind::NotFound => StorageError::damaged(&path, 0, "segment: the file is missing"),
             _ => StorageError::io(&path, "map", e),
         })?;
         let (header, footer, footer_crc) = layout::read(&path, mapping.bytes())?;
         if header.segment != segment {
-            let what = format!(
-                "segment header: segment {}, expected {segment}",
-                header.segment
-            );
+            let what = format!("segment header: segment {}, expected {segment}", header.segment);
             return Err(StorageError::damaged(&path, 0, what));
         }
         let parts = PartKind::ALL.map(|kind| CheckedPart::of(kind, &footer));
-        Ok(Sealed {
-            path,
-            header,
-            footer,
-            footer_crc,
-            mapping,
-            parts,
-        })
+        Ok(Sealed { path, header, footer, footer_crc, mapping, parts })
     }
 
     pub(crate) fn file_bytes(&self) -> u64 {
@@ -126,8 +110,7 @@ impl Sealed {
     pub(crate) fn document(&self, row: u32) -> Result<Document, StorageError> {
         let range = self.span(PartKind::DocumentOffsets, PartKind::Documents, row)?;
         let bytes = self.bytes(PartKind::Documents, range.clone())?;
-        codec::decode_all(bytes)
-            .ok_or_else(|| self.bad(PartKind::Documents, range.start, "does not decode"))
+        codec::decode_all(bytes).ok_or_else(|| self.bad(PartKind::Documents, range.start, "does not decode"))
     }
 
     /// The features of a row, when it has them.
@@ -174,12 +157,7 @@ impl Sealed {
     }
 
     /// Where a row's bytes are in `content`, according to `offsets`.
-    fn span(
-        &self,
-        offsets: PartKind,
-        content: PartKind,
-        row: u32,
-    ) -> Result<Range<u64>, StorageError> {
+    fn span(&self, offsets: PartKind, content: PartKind, row: u32) -> Result<Range<u64>, StorageError> {
         let start = u64::from(row) * 8;
         let pair = self.bytes(offsets, start..start + 16)?;
         let range = read_u64(pair, 0)..read_u64(pair, 8);
@@ -200,11 +178,7 @@ impl Sealed {
 
     fn bad(&self, kind: PartKind, offset: u64, what: &str) -> StorageError {
         let start = self.part(kind).map_or(0, |checked| checked.part.offset);
-        StorageError::damaged(
-            &self.path,
-            start + offset,
-            format!("{}: {what}", kind.name()),
-        )
+        StorageError::damaged(&self.path, start + offset, format!("{}: {what}", kind.name()))
     }
 }
 
@@ -248,32 +222,17 @@ fn sums_of<'a>(file: &'a [u8], part: &Part) -> &'a [u8] {
 }
 
 /// Checks the block checksums of a part against the footer.
-pub(crate) fn check_sums(
-    path: &Path,
-    file: &[u8],
-    part: &Part,
-    name: &str,
-) -> Result<(), StorageError> {
+pub(crate) fn check_sums(path: &Path, file: &[u8], part: &Part, name: &str) -> Result<(), StorageError> {
     let found = crc32c::crc32c(sums_of(file, part));
     if found != part.sums_crc {
-        let what = format!(
-            "checksums of {name}: checksum {found:08x}, {:08x} recorded",
-            part.sums_crc
-        );
+        let what = format!("checksums of {name}: checksum {found:08x}, {:08x} recorded", part.sums_crc);
         return Err(StorageError::damaged(path, part.sums_offset, what));
     }
     Ok(())
 }
 
 /// Checks one block of a part against `sums`.
-fn check_block(
-    path: &Path,
-    file: &[u8],
-    part: &Part,
-    name: &str,
-    sums: &[u8],
-    block: u64,
-) -> Result<(), StorageError> {
+fn check_block(path: &Path, file: &[u8], part: &Part, name: &str, sums: &[u8], block: u64) -> Result<(), StorageError> {
     let start = part.offset + block * BLOCK_BYTES;
     let end = (part.offset + part.bytes).min(start + BLOCK_BYTES);
     let found = crc32c::crc32c(&file[start as usize..end as usize]);
@@ -286,13 +245,7 @@ fn check_block(
 }
 
 /// Checks every block of a part anew, whatever was found before; each bad one goes to `report`.
-pub(crate) fn recheck_part(
-    path: &Path,
-    file: &[u8],
-    part: &Part,
-    name: &str,
-    report: &mut dyn FnMut(StorageError),
-) {
+pub(crate) fn recheck_part(path: &Path, file: &[u8], part: &Part, name: &str, report: &mut dyn FnMut(StorageError)) {
     if let Err(error) = check_sums(path, file, part, name) {
         return report(error);
     }

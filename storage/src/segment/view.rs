@@ -29,22 +29,12 @@ pub struct SegmentView {
 
 impl SegmentView {
     pub(crate) fn memory(id: u64, dim: u32, chunk: Arc<Chunk>) -> SegmentView {
-        SegmentView {
-            id,
-            dim,
-            body: Body::Memory(chunk),
-            dead: Arc::default(),
-        }
+        SegmentView { id, dim, body: Body::Memory(chunk), dead: Arc::default() }
     }
 
     pub(crate) fn sealed(sealed: Arc<Sealed>, dead: DeadRows) -> SegmentView {
         let (id, dim) = (sealed.header.segment, sealed.header.dim);
-        SegmentView {
-            id,
-            dim,
-            body: Body::Sealed(sealed),
-            dead: Arc::new(dead),
-        }
+        SegmentView { id, dim, body: Body::Sealed(sealed), dead: Arc::new(dead) }
     }
 
     /// Unique in the collection: an id never names other rows. Memory segments have the highest bit set.
@@ -112,11 +102,7 @@ impl SegmentView {
     /// As [`SegmentView::key`].
     pub fn document(&self, row: u32) -> Result<Document, StorageError> {
         match &self.body {
-            Body::Memory(chunk) => Ok(chunk
-                .row(row)
-                .ok_or_else(|| self.no_row(row))?
-                .document
-                .clone()),
+            Body::Memory(chunk) => Ok(chunk.row(row).ok_or_else(|| self.no_row(row))?.document.clone()),
             Body::Sealed(sealed) => {
                 self.check_row(row)?;
                 sealed.document(row)
@@ -172,10 +158,7 @@ impl SegmentView {
     /// The features of a row without a copy where there need be none.
     pub(crate) fn features_ref(&self, row: u32) -> Result<Option<Cow<'_, [f32]>>, StorageError> {
         match &self.body {
-            Body::Memory(chunk) => Ok(chunk
-                .row(row)
-                .and_then(|row| row.features.as_deref())
-                .map(Cow::Borrowed)),
+            Body::Memory(chunk) => Ok(chunk.row(row).and_then(|row| row.features.as_deref()).map(Cow::Borrowed)),
             Body::Sealed(sealed) => Ok(sealed.features(row)?.map(Cow::Owned)),
         }
     }
@@ -209,18 +192,10 @@ impl SegmentView {
     }
 
     fn check_row(&self, row: u32) -> Result<(), StorageError> {
-        if row < self.rows() {
-            Ok(())
-        } else {
-            Err(self.no_row(row))
-        }
+        if row < self.rows() { Ok(()) } else { Err(self.no_row(row)) }
     }
 
     fn no_row(&self, row: u32) -> StorageError {
-        StorageError::NoSuchRow {
-            segment: self.id,
-            row,
-            rows: self.rows(),
-        }
+        StorageError::NoSuchRow { segment: self.id, row, rows: self.rows() }
     }
 }

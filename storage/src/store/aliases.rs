@@ -13,11 +13,7 @@ use crate::error::StorageError;
 
 use super::{Store, id_of, names};
 
-const ALIASES: FrameKind = FrameKind {
-    magic: *b"FROMALIA",
-    version: 1,
-    name: "aliases",
-};
+const ALIASES: FrameKind = FrameKind { magic: *b"FROMALIA", version: 1, name: "aliases" };
 /// Name of the file in the database directory.
 pub(super) const ALIASES_FILE: &str = "aliases.fma";
 
@@ -36,18 +32,13 @@ impl Store {
         let (id, mut aliases) = {
             let registry = self.inner.registry.read();
             if registry.collections.contains_key(alias) {
-                return Err(StorageError::NameTaken {
-                    name: alias.to_owned(),
-                });
+                return Err(StorageError::NameTaken { name: alias.to_owned() });
             }
             (registry.resolve(collection)?.id(), registry.aliases.clone())
         };
         aliases.insert(alias.to_owned(), id);
         self.replace_aliases(aliases)?;
-        self.inner
-            .root
-            .catalog
-            .put(Tree::Aliases, alias.as_bytes(), &id)
+        self.inner.root.catalog.put(Tree::Aliases, alias.as_bytes(), &id)
     }
 
     /// Removes an alias; durable on return.
@@ -58,33 +49,20 @@ impl Store {
         let _changing = self.inner.changing.lock();
         let mut aliases = self.inner.registry.read().aliases.clone();
         if aliases.remove(alias).is_none() {
-            return Err(StorageError::UnknownAlias {
-                alias: alias.to_owned(),
-            });
+            return Err(StorageError::UnknownAlias { alias: alias.to_owned() });
         }
         self.replace_aliases(aliases)?;
-        self.inner
-            .root
-            .catalog
-            .remove(Tree::Aliases, alias.as_bytes())
-            .map(|_| ())
+        self.inner.root.catalog.remove(Tree::Aliases, alias.as_bytes()).map(|_| ())
     }
 
     /// Every alias with the name of its collection.
     pub fn aliases(&self) -> Vec<(String, String)> {
         let registry = self.inner.registry.read();
         let name_of = |id: u64| {
-            let entry = registry
-                .collections
-                .iter()
-                .find(|(_, entry)| id_of(entry) == id);
+            let entry = registry.collections.iter().find(|(_, entry)| id_of(entry) == id);
             entry.map_or_else(|| format!("{id:016x}"), |(name, _)| name.clone())
         };
-        registry
-            .aliases
-            .iter()
-            .map(|(alias, &id)| (alias.clone(), name_of(id)))
-            .collect()
+        registry.aliases.iter().map(|(alias, &id)| (alias.clone(), name_of(id))).collect()
     }
 
     fn replace_aliases(&self, aliases: Aliases) -> Result<(), StorageError> {
@@ -96,15 +74,9 @@ impl Store {
 }
 
 /// Writes the file; durable on return.
-pub(super) fn write(
-    backend: &dyn Backend,
-    dir: &Path,
-    aliases: &Aliases,
-) -> Result<(), StorageError> {
+pub(super) fn write(backend: &dyn Backend, dir: &Path, aliases: &Aliases) -> Result<(), StorageError> {
     backend::write_whole(backend, dir, ALIASES_FILE, &codec::frame(ALIASES, aliases))?;
-    backend
-        .sync_dir(dir)
-        .map_err(|e| StorageError::io(dir, "sync", e))
+    backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e))
 }
 
 /// Reads the file; none when there is none.
@@ -120,9 +92,7 @@ pub(crate) fn read(backend: &dyn Backend, dir: &Path) -> Result<Option<Aliases>,
 /// Makes the catalog's copy equal to `aliases`.
 pub(super) fn copy_to_catalog(catalog: &Catalog, aliases: &Aliases) -> Result<(), StorageError> {
     for (key, id) in catalog.all::<u64>(Tree::Aliases)? {
-        let known = std::str::from_utf8(&key)
-            .ok()
-            .and_then(|alias| aliases.get(alias));
+        let known = std::str::from_utf8(&key).ok().and_then(|alias| aliases.get(alias));
         if known.is_none() || known != id.as_ref() {
             catalog.remove(Tree::Aliases, &key)?;
         }

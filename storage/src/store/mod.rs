@@ -60,10 +60,7 @@ impl Default for StoreOptions {
 impl StoreOptions {
     /// The defaults, making the database when there is none.
     pub fn create() -> StoreOptions {
-        StoreOptions {
-            create: true,
-            ..StoreOptions::default()
-        }
+        StoreOptions { create: true, ..StoreOptions::default() }
     }
 }
 
@@ -153,11 +150,7 @@ impl Store {
     /// Collections that could not be opened, by name.
     pub fn damaged(&self) -> Vec<DamagedCollection> {
         let registry = self.inner.registry.read();
-        registry
-            .collections
-            .values()
-            .filter_map(|entry| entry.as_ref().err().cloned())
-            .collect()
+        registry.collections.values().filter_map(|entry| entry.as_ref().err().cloned()).collect()
     }
 
     /// The collection of a name or an alias.
@@ -172,37 +165,21 @@ impl Store {
     ///
     /// # Errors
     /// [`StorageError::BadName`], [`StorageError::NameTaken`], [`StorageError::BadSpec`] or an I/O error.
-    pub fn create_collection(
-        &self,
-        name: &str,
-        spec: CollectionSpec,
-    ) -> Result<Collection, StorageError> {
+    pub fn create_collection(&self, name: &str, spec: CollectionSpec) -> Result<Collection, StorageError> {
         names::check(name)?;
         check_spec(&spec)?;
         let _changing = self.inner.changing.lock();
         if self.inner.registry.read().is_taken(name) {
-            return Err(StorageError::NameTaken {
-                name: name.to_owned(),
-            });
+            return Err(StorageError::NameTaken { name: name.to_owned() });
         }
         let root = &self.inner.root;
         let id = self.unused_id();
         create::create(&*root.backend, &root.collections_dir(), id, name, &spec)?;
         let inner = crate::collection::open::open(root, id, None, &mut Vec::new())?;
-        let collection = Collection {
-            inner: Arc::new(inner),
-        };
-        self.inner
-            .registry
-            .write()
-            .collections
-            .insert(name.to_owned(), Ok(collection.clone()));
-        let record = CollectionRecord {
-            name: name.to_owned(),
-            generation: 1,
-        };
-        root.catalog
-            .put(Tree::Collections, &catalog::collection_key(id), &record)?;
+        let collection = Collection { inner: Arc::new(inner) };
+        self.inner.registry.write().collections.insert(name.to_owned(), Ok(collection.clone()));
+        let record = CollectionRecord { name: name.to_owned(), generation: 1 };
+        root.catalog.put(Tree::Collections, &catalog::collection_key(id), &record)?;
         Ok(collection)
     }
 
@@ -220,12 +197,8 @@ impl Store {
             // No seal may be writing there, and no batch may be acknowledged into a directory that is going.
             let _publishing = collection.inner.publishing.lock();
             let mut state = collection.inner.state.lock();
-            root.backend
-                .rename(&dir, &dropped)
-                .map_err(|e| StorageError::io(&dir, "rename", e))?;
-            state.halted = Some(StorageError::Dropped {
-                name: name.to_owned(),
-            });
+            root.backend.rename(&dir, &dropped).map_err(|e| StorageError::io(&dir, "rename", e))?;
+            state.halted = Some(StorageError::Dropped { name: name.to_owned() });
         } else if let Err(error) = root.backend.rename(&dir, &dropped)
             && error.kind() != std::io::ErrorKind::NotFound
         {
@@ -233,11 +206,8 @@ impl Store {
         }
         self.inner.registry.write().collections.remove(name);
         let collections = root.collections_dir();
-        root.backend
-            .sync_dir(&collections)
-            .map_err(|e| StorageError::io(&collections, "sync", e))?;
-        root.catalog
-            .remove(Tree::Collections, &catalog::collection_key(id))?;
+        root.backend.sync_dir(&collections).map_err(|e| StorageError::io(&collections, "sync", e))?;
+        root.catalog.remove(Tree::Collections, &catalog::collection_key(id))?;
         if let Err(error) = root.backend.remove_dir(&dropped) {
             tracing::warn!(dir = %dropped.display(), %error, "a dropped collection is removed at the next open");
         }
@@ -252,14 +222,7 @@ impl Store {
         let root = &self.inner.root;
         let mut verifier = Verifier::new(watch);
         verifier.database(root)?;
-        let entries: Vec<_> = self
-            .inner
-            .registry
-            .read()
-            .collections
-            .values()
-            .cloned()
-            .collect();
+        let entries: Vec<_> = self.inner.registry.read().collections.values().cloned().collect();
         for entry in entries {
             verifier.report.collections += 1;
             match entry {
@@ -279,28 +242,18 @@ impl Store {
             Some(Ok(collection)) => (collection.id(), Some(collection.clone())),
             Some(Err(damaged)) => (damaged.id, None),
             None => {
-                return Err(StorageError::UnknownCollection {
-                    name: name.to_owned(),
-                });
+                return Err(StorageError::UnknownCollection { name: name.to_owned() });
             }
         };
         match registry.aliases_of(id) {
             aliases if aliases.is_empty() => Ok((id, collection)),
-            aliases => Err(StorageError::HasAliases {
-                name: name.to_owned(),
-                aliases,
-            }),
+            aliases => Err(StorageError::HasAliases { name: name.to_owned(), aliases }),
         }
     }
 
     fn unused_id(&self) -> u64 {
         let registry = self.inner.registry.read();
-        let used = |id: u64| {
-            registry
-                .collections
-                .values()
-                .any(|entry| id_of(entry) == id)
-        };
+        let used = |id: u64| registry.collections.values().any(|entry| id_of(entry) == id);
         loop {
             // The standard library's hasher is seeded by the system's random numbers: no other source is needed.
             let id = RandomState::new().hash_one(std::process::id());
@@ -330,9 +283,7 @@ impl Registry {
         match entry {
             Some(Ok(collection)) => Ok(collection.clone()),
             Some(Err(damaged)) => Err(damaged.error.clone()),
-            None => Err(StorageError::UnknownCollection {
-                name: name_or_alias.to_owned(),
-            }),
+            None => Err(StorageError::UnknownCollection { name: name_or_alias.to_owned() }),
         }
     }
 
@@ -341,11 +292,7 @@ impl Registry {
     }
 
     fn aliases_of(&self, id: u64) -> Vec<String> {
-        self.aliases
-            .iter()
-            .filter(|(_, target)| **target == id)
-            .map(|(alias, _)| alias.clone())
-            .collect()
+        self.aliases.iter().filter(|(_, target)| **target == id).map(|(alias, _)| alias.clone()).collect()
     }
 }
 

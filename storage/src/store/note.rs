@@ -43,23 +43,11 @@ pub enum OpenNote {
 impl fmt::Display for OpenNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenNote::JournalTailCut {
-                path,
-                offset,
-                bytes,
-            } => {
-                write!(
-                    f,
-                    "{}: {bytes} unacknowledged bytes cut off at byte {offset}",
-                    path.display()
-                )
+            OpenNote::JournalTailCut { path, offset, bytes } => {
+                write!(f, "{}: {bytes} unacknowledged bytes cut off at byte {offset}", path.display())
             }
             OpenNote::CatalogRebuilt { moved_to, cause } => {
-                write!(
-                    f,
-                    "the catalog was rebuilt ({cause}); the damaged one is {}",
-                    moved_to.display()
-                )
+                write!(f, "the catalog was rebuilt ({cause}); the damaged one is {}", moved_to.display())
             }
             OpenNote::CatalogRecordRestored { name } => {
                 write!(f, "the catalog's record of `{name}` was restored")

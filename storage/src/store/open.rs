@@ -22,11 +22,7 @@ use super::note::OpenNote;
 use super::root::Root;
 use super::{DamagedCollection, Inner, Registry, Store, StoreOptions};
 
-const DATABASE: FrameKind = FrameKind {
-    magic: *b"FROMDTBS",
-    version: 1,
-    name: "database file",
-};
+const DATABASE: FrameKind = FrameKind { magic: *b"FROMDTBS", version: 1, name: "database file" };
 /// The file that makes a directory a database.
 const DATABASE_FILE: &str = "database.fmd";
 const CATALOG_DIR: &str = "catalog";
@@ -46,9 +42,7 @@ pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageEr
     let lock = Lock::take(dir)?;
     let mut notes = Vec::new();
     let collections_dir = dir.join(COLLECTIONS_DIR);
-    backend
-        .create_dir(&collections_dir)
-        .map_err(|e| StorageError::io(&collections_dir, "create", e))?;
+    backend.create_dir(&collections_dir).map_err(|e| StorageError::io(&collections_dir, "create", e))?;
     check_database_file(&*backend, dir, is_new, &mut notes)?;
 
     let catalog = open_catalog(&*backend, dir, &mut notes)?;
@@ -59,33 +53,17 @@ pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageEr
         tracing::warn!(database = %dir.display(), "{note}");
     }
     let sealer = match root.options.background_seal {
-        true => Some(
-            root.start_sealer()
-                .map_err(|e| StorageError::io(dir, "start a thread for", e))?,
-        ),
+        true => Some(root.start_sealer().map_err(|e| StorageError::io(dir, "start a thread for", e))?),
         false => None,
     };
-    let registry = Registry {
-        collections,
-        aliases,
-    };
-    let inner = Inner {
-        root,
-        registry: registry.into(),
-        changing: Default::default(),
-        notes,
-        sealer,
-    };
-    Ok(Store {
-        inner: Arc::new(inner),
-    })
+    let registry = Registry { collections, aliases };
+    let inner = Inner { root, registry: registry.into(), changing: Default::default(), notes, sealer };
+    Ok(Store { inner: Arc::new(inner) })
 }
 
 /// Checks that `dir` is a database or can become one; returns whether it is to become one.
 fn prepare_dir(backend: &dyn Backend, dir: &Path, create: bool) -> Result<bool, StorageError> {
-    let no_database = || StorageError::NoDatabase {
-        path: dir.to_path_buf(),
-    };
+    let no_database = || StorageError::NoDatabase { path: dir.to_path_buf() };
     let entries = match backend.list(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && create => Vec::new(),
@@ -97,25 +75,17 @@ fn prepare_dir(backend: &dyn Backend, dir: &Path, create: bool) -> Result<bool, 
         return Ok(false);
     }
     let ours = [LOCK_FILE, CATALOG_DIR, COLLECTIONS_DIR, ALIASES_FILE];
-    let foreign = |name: &str| {
-        !ours.contains(&name) && !name.starts_with("catalog.damaged") && !name.ends_with(TEMPORARY)
-    };
+    let foreign =
+        |name: &str| !ours.contains(&name) && !name.starts_with("catalog.damaged") && !name.ends_with(TEMPORARY);
     if let Some(entry) = entries.iter().find(|entry| foreign(&entry.name)) {
-        return Err(StorageError::NotADatabase {
-            path: dir.to_path_buf(),
-            entry: entry.name.clone(),
-        });
+        return Err(StorageError::NotADatabase { path: dir.to_path_buf(), entry: entry.name.clone() });
     }
     if !create && !has(COLLECTIONS_DIR) {
         return Err(no_database());
     }
-    backend
-        .create_dir(dir)
-        .map_err(|e| StorageError::io(dir, "create", e))?;
+    backend.create_dir(dir).map_err(|e| StorageError::io(dir, "create", e))?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        backend
-            .sync_dir(parent)
-            .map_err(|e| StorageError::io(parent, "sync", e))?;
+        backend.sync_dir(parent).map_err(|e| StorageError::io(parent, "sync", e))?;
     }
     Ok(!has(COLLECTIONS_DIR))
 }
@@ -135,43 +105,26 @@ fn check_database_file(
         }
         Err(error) => return Err(error),
     }
-    let record = DatabaseRecord {
-        created: unix_seconds(),
-    };
-    backend::write_whole(
-        backend,
-        dir,
-        DATABASE_FILE,
-        &codec::frame(DATABASE, &record),
-    )?;
-    backend
-        .sync_dir(dir)
-        .map_err(|e| StorageError::io(dir, "sync", e))
+    let record = DatabaseRecord { created: unix_seconds() };
+    backend::write_whole(backend, dir, DATABASE_FILE, &codec::frame(DATABASE, &record))?;
+    backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e))
 }
 
 /// Reads and checks the database file; returns whether there is one.
 pub(crate) fn read_database_file(backend: &dyn Backend, dir: &Path) -> Result<bool, StorageError> {
     let path = dir.join(DATABASE_FILE);
     match backend.map(&path) {
-        Ok(mapping) => {
-            codec::unframe_file::<DatabaseRecord>(DATABASE, &path, mapping.bytes()).map(|_| true)
-        }
+        Ok(mapping) => codec::unframe_file::<DatabaseRecord>(DATABASE, &path, mapping.bytes()).map(|_| true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(StorageError::io(&path, "map", error)),
     }
 }
 
 fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
-fn open_catalog(
-    backend: &dyn Backend,
-    dir: &Path,
-    notes: &mut Vec<OpenNote>,
-) -> Result<Catalog, StorageError> {
+fn open_catalog(backend: &dyn Backend, dir: &Path, notes: &mut Vec<OpenNote>) -> Result<Catalog, StorageError> {
     let path = dir.join(CATALOG_DIR);
     let (cause, salvage) = match Catalog::open(&path) {
         Ok(catalog) => return Ok(catalog),
@@ -180,16 +133,9 @@ fn open_catalog(
     };
     let taken = |path: &PathBuf| path.symlink_metadata().is_ok();
     let aside = |n: u32| dir.join(format!("catalog.damaged-{}-{n}", unix_seconds()));
-    let moved_to = (0..)
-        .map(aside)
-        .find(|path| !taken(path))
-        .unwrap_or_else(|| aside(0));
-    backend
-        .rename(&path, &moved_to)
-        .map_err(|e| StorageError::io(&path, "move aside", e))?;
-    backend
-        .sync_dir(dir)
-        .map_err(|e| StorageError::io(dir, "sync", e))?;
+    let moved_to = (0..).map(aside).find(|path| !taken(path)).unwrap_or_else(|| aside(0));
+    backend.rename(&path, &moved_to).map_err(|e| StorageError::io(&path, "move aside", e))?;
+    backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e))?;
     notes.push(OpenNote::CatalogRebuilt { moved_to, cause });
     let catalog = Catalog::open(&path).map_err(|error| match error {
         OpenError::Unavailable(error) => error,
@@ -217,11 +163,7 @@ fn open_aliases(
         Err(error) => return Err(error),
     };
     let copy = |(key, id): (Vec<u8>, Option<u64>)| Some((String::from_utf8(key).ok()?, id?));
-    let known: BTreeMap<String, u64> = catalog
-        .all::<u64>(Tree::Aliases)?
-        .into_iter()
-        .filter_map(copy)
-        .collect();
+    let known: BTreeMap<String, u64> = catalog.all::<u64>(Tree::Aliases)?.into_iter().filter_map(copy).collect();
     if known.is_empty() && cause == "the file is missing" {
         return Ok(known);
     }
@@ -260,9 +202,7 @@ fn open_collections(
         let path = create::dir_of(&root.collections_dir(), id);
         let error = StorageError::damaged(&path, 0, "the collection's directory is missing");
         let name = record.name.clone();
-        collections
-            .entry(name.clone())
-            .or_insert(Err(DamagedCollection { name, id, error }));
+        collections.entry(name.clone()).or_insert(Err(DamagedCollection { name, id, error }));
     }
     Ok(collections)
 }
@@ -275,38 +215,28 @@ fn open_one(
 ) -> Result<Collection, DamagedCollection> {
     let name = record.map_or_else(|| format!("{id:016x}"), |record| record.name.clone());
     let expected = record.map(|record| record.generation);
-    let inner = crate::collection::open::open(root, id, expected, notes)
-        .map_err(|error| DamagedCollection { name, id, error })?;
-    let now = CollectionRecord {
-        name: inner.name.clone(),
-        generation: inner.publishing.lock().generation,
-    };
+    let inner = crate::collection::open::open(root, id, expected, notes).map_err(|error| DamagedCollection {
+        name,
+        id,
+        error,
+    })?;
+    let now = CollectionRecord { name: inner.name.clone(), generation: inner.publishing.lock().generation };
     if record != Some(&now) {
         if record.is_none() {
-            notes.push(OpenNote::CatalogRecordRestored {
-                name: now.name.clone(),
-            });
+            notes.push(OpenNote::CatalogRecordRestored { name: now.name.clone() });
         }
         // A catalog that cannot be written keeps nobody from reading: the files are the truth.
-        if let Err(error) = root
-            .catalog
-            .put(Tree::Collections, &catalog::collection_key(id), &now)
-        {
+        if let Err(error) = root.catalog.put(Tree::Collections, &catalog::collection_key(id), &now) {
             tracing::warn!(collection = %now.name, %error, "the catalog could not be brought up to date");
         }
     }
-    Ok(Collection {
-        inner: Arc::new(inner),
-    })
+    Ok(Collection { inner: Arc::new(inner) })
 }
 
 /// Ids of the collections' directories. What a crash left half made or half dropped is removed.
 fn collections_on_disk(root: &Root) -> Result<Vec<u64>, StorageError> {
     let dir = root.collections_dir();
-    let entries = root
-        .backend
-        .list(&dir)
-        .map_err(|e| StorageError::io(&dir, "list", e))?;
+    let entries = root.backend.list(&dir).map_err(|e| StorageError::io(&dir, "list", e))?;
     let mut ids = Vec::new();
     for entry in entries.into_iter().filter(|entry| entry.is_dir) {
         let path = dir.join(&entry.name);
@@ -315,15 +245,9 @@ fn collections_on_disk(root: &Root) -> Result<Vec<u64>, StorageError> {
         } else if let Some(id) = entry.name.strip_suffix(create::DROPPED).and_then(parse_id) {
             // The rename may not have been synced before the crash: sync it, then let the catalog forget.
             let _ = root.backend.sync_dir(&dir);
-            root.catalog
-                .remove(Tree::Collections, &catalog::collection_key(id))?;
+            root.catalog.remove(Tree::Collections, &catalog::collection_key(id))?;
             remove(&*root.backend, &path);
-        } else if entry
-            .name
-            .strip_suffix(create::BEING_MADE)
-            .and_then(parse_id)
-            .is_some()
-        {
+        } else if entry.name.strip_suffix(create::BEING_MADE).and_then(parse_id).is_some() {
             remove(&*root.backend, &path);
         }
     }
@@ -337,7 +261,5 @@ fn remove(backend: &dyn Backend, dir: &Path) {
 }
 
 fn parse_id(name: &str) -> Option<u64> {
-    (name.len() == 16)
-        .then(|| u64::from_str_radix(name, 16).ok())
-        .flatten()
+    (name.len() == 16).then(|| u64::from_str_radix(name, 16).ok()).flatten()
 }

@@ -32,10 +32,7 @@ impl Store {
     /// # Errors
     /// [`StorageError::Catalog`].
     pub fn delete_session(&self, id: &str) -> Result<bool, StorageError> {
-        self.inner
-            .root
-            .catalog
-            .remove(Tree::Sessions, id.as_bytes())
+        self.inner.root.catalog.remove(Tree::Sessions, id.as_bytes())
     }
 
     /// Ids of all sessions, in order.
@@ -81,23 +78,13 @@ impl Store {
     fn put_record(&self, tree: Tree, id: &str, value: &[u8]) -> Result<(), StorageError> {
         if id.is_empty() || id.len() > ID_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
             let (id_bytes, value_bytes) = (id.len(), value.len());
-            return Err(StorageError::RecordTooLarge {
-                id_bytes,
-                value_bytes,
-                limit: VALUE_BYTES_MAX,
-            });
+            return Err(StorageError::RecordTooLarge { id_bytes, value_bytes, limit: VALUE_BYTES_MAX });
         }
-        self.inner
-            .root
-            .catalog
-            .put(tree, id.as_bytes(), &value.to_vec())
+        self.inner.root.catalog.put(tree, id.as_bytes(), &value.to_vec())
     }
 
     fn record_ids(&self, tree: Tree) -> Result<Vec<String>, StorageError> {
         let keys = self.inner.root.catalog.keys(tree)?;
-        Ok(keys
-            .into_iter()
-            .filter_map(|key| String::from_utf8(key).ok())
-            .collect())
+        Ok(keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect())
     }
 }

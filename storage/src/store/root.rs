@@ -31,15 +31,7 @@ pub(crate) struct Root {
 impl Root {
     pub(crate) fn new(dir: PathBuf, options: StoreOptions, catalog: Catalog, lock: Lock) -> Root {
         let backend = options.backend.clone();
-        Root {
-            dir,
-            options,
-            backend,
-            catalog,
-            seals: Mutex::default(),
-            closing: false.into(),
-            _lock: lock,
-        }
+        Root { dir, options, backend, catalog, seals: Mutex::default(), closing: false.into(), _lock: lock }
     }
 
     pub(crate) fn collections_dir(&self) -> PathBuf {
@@ -48,19 +40,15 @@ impl Root {
 
     /// Has the background thread seal a collection; false when there is none.
     pub(crate) fn request_seal(&self, collection: Weak<Inner>) -> bool {
-        self.seals
-            .lock()
-            .as_ref()
-            .is_some_and(|seals| seals.send(collection).is_ok())
+        self.seals.lock().as_ref().is_some_and(|seals| seals.send(collection).is_ok())
     }
 
     /// Starts the thread that seals in the background.
     pub(crate) fn start_sealer(self: &Arc<Root>) -> std::io::Result<JoinHandle<()>> {
         let (sender, receiver) = channel();
         let root = Arc::downgrade(self);
-        let thread = std::thread::Builder::new()
-            .name("fromagerie-seal".into())
-            .spawn(move || serve(receiver, &root))?;
+        let thread =
+            std::thread::Builder::new().name("fromagerie-seal".into()).spawn(move || serve(receiver, &root))?;
         *self.seals.lock() = Some(sender);
         Ok(thread)
     }
@@ -74,9 +62,7 @@ impl Root {
 
 fn serve(requests: Receiver<Weak<Inner>>, root: &Weak<Root>) {
     for collection in requests {
-        let closing = root
-            .upgrade()
-            .is_none_or(|root| root.closing.load(Ordering::Acquire));
+        let closing = root.upgrade().is_none_or(|root| root.closing.load(Ordering::Acquire));
         if closing {
             return;
         }

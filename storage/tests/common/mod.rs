@@ -4,33 +4,22 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fromagerie_storage::{
-    Batch, Collection, CollectionSpec, Document, Op, Record, Snapshot, Store, StoreOptions,
-};
+use fromagerie_storage::{Batch, Collection, CollectionSpec, Document, Op, Record, Snapshot, Store, StoreOptions};
 
 pub const DIM: u32 = 2;
 
 /// A directory of its own, in memory where the system offers that: tests of order need no real disk.
 pub fn tempdir() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm")
-        .or_else(|_| tempfile::tempdir())
-        .unwrap()
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Options for a test: made when missing, sealed in the thread that writes, so that runs repeat.
 pub fn options() -> StoreOptions {
-    StoreOptions {
-        background_seal: false,
-        ..StoreOptions::create()
-    }
+    StoreOptions { background_seal: false, ..StoreOptions::create() }
 }
 
 pub fn spec() -> CollectionSpec {
-    CollectionSpec {
-        dim: DIM,
-        feature_dim: 1,
-        ..CollectionSpec::default()
-    }
+    CollectionSpec { dim: DIM, feature_dim: 1, ..CollectionSpec::default() }
 }
 
 pub fn open(dir: &Path) -> Store {
@@ -38,25 +27,13 @@ pub fn open(dir: &Path) -> Store {
 }
 
 pub fn photos(store: &Store) -> Collection {
-    store
-        .collection("photos")
-        .or_else(|_| store.create_collection("photos", spec()))
-        .unwrap()
+    store.collection("photos").or_else(|_| store.create_collection("photos", spec())).unwrap()
 }
 
 pub fn record(key: &str, value: u32) -> Record {
-    let document = Document {
-        payload: format!("{{\"v\":{value}}}"),
-        width: value,
-        ..Document::default()
-    };
+    let document = Document { payload: format!("{{\"v\":{value}}}"), width: value, ..Document::default() };
     let features = value.is_multiple_of(2).then(|| vec![value as f32]);
-    Record {
-        key: key.to_owned(),
-        vector: vec![1.0, value as f32],
-        features,
-        document,
-    }
+    Record { key: key.to_owned(), vector: vec![1.0, value as f32], features, document }
 }
 
 pub fn put(key: &str, value: u32) -> Batch {
@@ -64,9 +41,7 @@ pub fn put(key: &str, value: u32) -> Batch {
 }
 
 pub fn delete(key: &str) -> Batch {
-    Batch::new(vec![Op::Delete {
-        key: key.to_owned(),
-    }])
+    Batch::new(vec![Op::Delete { key: key.to_owned() }])
 }
 
 /// Every live item as key to value, read through all parts of a snapshot, which must agree.
@@ -79,17 +54,10 @@ pub fn contents(snapshot: &Snapshot) -> BTreeMap<String, u32> {
             let key = segment.key(row).unwrap();
             let value = segment.document(row).unwrap().width;
             assert_eq!(vectors[row as usize * 2 + 1], value as f32);
-            assert_eq!(
-                segment.features(row).unwrap(),
-                value.is_multiple_of(2).then(|| vec![value as f32])
-            );
+            assert_eq!(segment.features(row).unwrap(), value.is_multiple_of(2).then(|| vec![value as f32]));
             let location = snapshot.find(key).unwrap().unwrap();
             assert_eq!((location.segment, location.row), (index, row));
-            assert_eq!(
-                found.insert(key.to_owned(), value),
-                None,
-                "{key} is live twice"
-            );
+            assert_eq!(found.insert(key.to_owned(), value), None, "{key} is live twice");
         }
     }
     assert_eq!(found.len(), snapshot.len());
@@ -103,13 +71,7 @@ pub fn files(dir: &Path, prefix: &str) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(files(&path, prefix));
-        } else if path
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .starts_with(prefix)
-        {
+        } else if path.file_name().unwrap().to_str().unwrap().starts_with(prefix) {
             found.push(path);
         }
     }

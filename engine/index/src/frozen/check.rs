@@ -9,9 +9,7 @@ impl Graph<'_> {
     /// [`GraphError::Damaged`] with the offset of the first word that cannot be right.
     pub fn check(&self) -> Result<(), GraphError> {
         let rows = self.info.rows;
-        let mut at = Cursor {
-            offset: (HEADER_BYTES + 8 * self.info.levels) as u64,
-        };
+        let mut at = Cursor { offset: (HEADER_BYTES + 8 * self.info.levels) as u64 };
         for (level, layer) in self.layers[..self.info.levels].iter().enumerate() {
             let nodes = if level == 0 { rows } else { layer.rows.len() };
             at.ascending(layer.rows, rows)?;
@@ -21,11 +19,7 @@ impl Graph<'_> {
         at.lists(self.twins, rows)?;
         let top = self.layers[self.info.levels.max(1) - 1];
         if self.info.levels > 1 && top.position(self.info.entry).is_none() {
-            return Err(GraphError::Damaged {
-                offset: 28,
-                what: "entry",
-                value: self.info.entry.into(),
-            });
+            return Err(GraphError::Damaged { offset: 28, what: "entry", value: self.info.entry.into() });
         }
         Ok(())
     }
@@ -45,11 +39,7 @@ impl Cursor {
     ) -> Result<(), GraphError> {
         for word in words.iter() {
             if !sound(word) {
-                return Err(GraphError::Damaged {
-                    offset: self.offset,
-                    what,
-                    value: word.into(),
-                });
+                return Err(GraphError::Damaged { offset: self.offset, what, value: word.into() });
             }
             self.offset += 4;
         }
@@ -73,14 +63,8 @@ impl Cursor {
             sound
         })?;
         if last as usize != count {
-            return Err(GraphError::Damaged {
-                offset: self.offset - 4,
-                what: "the last end",
-                value: last.into(),
-            });
+            return Err(GraphError::Damaged { offset: self.offset - 4, what: "the last end", value: last.into() });
         }
-        self.words(lists.items, "a neighbour", |item| {
-            (item as usize) < items_below
-        })
+        self.words(lists.items, "a neighbour", |item| (item as usize) < items_below)
     }
 }

@@ -35,14 +35,7 @@ impl Draft {
         out.extend([self.kind.code(), levels as u8]);
         out.extend(self.m.to_le_bytes());
         out.extend([0; 2]);
-        for word in [
-            self.ef_construction,
-            self.dim,
-            rows,
-            self.entry,
-            self.twins.len() as u32,
-            twins as u32,
-        ] {
+        for word in [self.ef_construction, self.dim, rows, self.entry, self.twins.len() as u32, twins as u32] {
             put(&mut out, word);
         }
         out.resize(HEADER_BYTES, 0);
@@ -63,37 +56,22 @@ impl Draft {
 
         let length = out.len() as u64;
         out[40..48].copy_from_slice(&length.to_le_bytes());
-        assert!(
-            Graph::parse(&out).is_ok(),
-            "a graph was written that cannot be read"
-        );
+        assert!(Graph::parse(&out).is_ok(), "a graph was written that cannot be read");
         Some(out)
     }
 }
 
 /// The lists of an upper layer with rows replaced by their positions; a row that is not there is left out.
 fn positions(layer: &UpperLayer) -> Vec<Vec<u32>> {
-    let position = |row: &u32| {
-        layer
-            .binary_search_by_key(row, |(row, _)| *row)
-            .ok()
-            .map(|at| at as u32)
-    };
-    layer
-        .iter()
-        .map(|(_, list)| list.iter().filter_map(position).collect())
-        .collect()
+    let position = |row: &u32| layer.binary_search_by_key(row, |(row, _)| *row).ok().map(|at| at as u32);
+    layer.iter().map(|(_, list)| list.iter().filter_map(position).collect()).collect()
 }
 
 fn put(out: &mut Vec<u8>, word: u32) {
     out.extend(word.to_le_bytes());
 }
 
-fn put_counts<'a>(
-    out: &mut Vec<u8>,
-    nodes: usize,
-    lists: impl Iterator<Item = &'a Vec<u32>>,
-) -> Option<()> {
+fn put_counts<'a>(out: &mut Vec<u8>, nodes: usize, lists: impl Iterator<Item = &'a Vec<u32>>) -> Option<()> {
     put(out, nodes as u32);
     put(out, u32::try_from(lists.map(Vec::len).sum::<usize>()).ok()?);
     Some(())

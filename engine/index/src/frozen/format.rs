@@ -59,9 +59,7 @@ impl Kind {
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Hnsw, Self::Vamana]
-            .into_iter()
-            .find(|kind| kind.code() == code)
+        [Self::Hnsw, Self::Vamana].into_iter().find(|kind| kind.code() == code)
     }
 }
 
@@ -120,9 +118,7 @@ impl<'a> Words<'a> {
     }
 
     fn position(&self, wanted: u32) -> Option<usize> {
-        self.0
-            .binary_search_by_key(&wanted, |word| u32::from_le_bytes(*word))
-            .ok()
+        self.0.binary_search_by_key(&wanted, |word| u32::from_le_bytes(*word)).ok()
     }
 }
 
@@ -137,14 +133,8 @@ impl<'a> Lists<'a> {
     /// List `at`; empty where the ends make no sense.
     #[inline]
     pub(crate) fn get(&self, at: usize) -> Words<'a> {
-        let start = if at == 0 {
-            Some(0)
-        } else {
-            self.ends.get(at - 1)
-        };
-        let list = start
-            .zip(self.ends.get(at))
-            .and_then(|(start, end)| self.items.0.get(start as usize..end as usize));
+        let start = if at == 0 { Some(0) } else { self.ends.get(at - 1) };
+        let list = start.zip(self.ends.get(at)).and_then(|(start, end)| self.items.0.get(start as usize..end as usize));
         Words(list.unwrap_or_default())
     }
 }
@@ -202,74 +192,36 @@ impl<'a> Graph<'a> {
     /// # Errors
     /// [`GraphError`], with the offset of what is wrong.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, GraphError> {
-        let too_short = GraphError::WrongLength {
-            expected: HEADER_BYTES as u64,
-            received: bytes.len() as u64,
-        };
+        let too_short = GraphError::WrongLength { expected: HEADER_BYTES as u64, received: bytes.len() as u64 };
         if bytes.get(..8).ok_or(too_short)? != MAGIC {
             return Err(GraphError::WrongMagic);
         }
         let header = Header(bytes.first_chunk().ok_or(too_short)?);
         if header.u16(8) != VERSION {
-            return Err(GraphError::WrongVersion {
-                found: header.u16(8),
-                newest: VERSION,
-            });
+            return Err(GraphError::WrongVersion { found: header.u16(8), newest: VERSION });
         }
         let (mut info, groups) = header.read()?;
-        let mut rest = Sections {
-            bytes,
-            at: HEADER_BYTES,
-        };
+        let mut rest = Sections { bytes, at: HEADER_BYTES };
         let table = rest.words(2 * info.levels)?;
         let mut layers = [Layer::default(); LEVELS_MAX];
         for (level, layer) in layers[..info.levels].iter_mut().enumerate() {
             let nodes = table.get(2 * level).unwrap_or_default() as usize;
             let edges = table.get(2 * level + 1).unwrap_or_default() as usize;
-            let fits = if level == 0 {
-                nodes == info.rows
-            } else {
-                (1..=info.rows).contains(&nodes)
-            };
+            let fits = if level == 0 { nodes == info.rows } else { (1..=info.rows).contains(&nodes) };
             if !fits {
                 let offset = (HEADER_BYTES + 8 * level) as u64;
-                return Err(GraphError::Damaged {
-                    offset,
-                    what: "nodes of a layer",
-                    value: nodes as u64,
-                });
+                return Err(GraphError::Damaged { offset, what: "nodes of a layer", value: nodes as u64 });
             }
-            let rows = if level == 0 {
-                Words::default()
-            } else {
-                rest.words(nodes)?
-            };
-            *layer = Layer {
-                rows,
-                lists: Lists {
-                    ends: rest.words(nodes)?,
-                    items: rest.words(edges)?,
-                },
-            };
+            let rows = if level == 0 { Words::default() } else { rest.words(nodes)? };
+            *layer = Layer { rows, lists: Lists { ends: rest.words(nodes)?, items: rest.words(edges)? } };
             info.edges += edges;
         }
         let group_rows = rest.words(groups)?;
-        let twins = Lists {
-            ends: rest.words(groups)?,
-            items: rest.words(info.twins)?,
-        };
+        let twins = Lists { ends: rest.words(groups)?, items: rest.words(info.twins)? };
         if rest.at != bytes.len() || header.u64(40) != rest.at as u64 {
-            return Err(GraphError::WrongLength {
-                expected: rest.at as u64,
-                received: bytes.len() as u64,
-            });
+            return Err(GraphError::WrongLength { expected: rest.at as u64, received: bytes.len() as u64 });
         }
-        Ok(Self {
-            info,
-            layers,
-            groups: group_rows,
-            twins,
-        })
+        Ok(Self { info, layers, groups: group_rows, twins })
     }
 
     /// What the header says.
@@ -281,9 +233,7 @@ impl<'a> Graph<'a> {
     /// Rows with the very vector of `row`, which stands for them in the graph.
     #[inline]
     pub(crate) fn twins_of(&self, row: u32) -> Words<'a> {
-        self.groups
-            .position(row)
-            .map_or_else(Words::default, |group| self.twins.get(group))
+        self.groups.position(row).map_or_else(Words::default, |group| self.twins.get(group))
     }
 }
 
@@ -312,52 +262,20 @@ impl Header<'_> {
     /// The fields, each in its range, and the number of groups.
     fn read(&self) -> Result<(GraphInfo, usize), GraphError> {
         let require = |sound: bool, offset: u64, what: &'static str, value: u64| {
-            if sound {
-                Ok(())
-            } else {
-                Err(GraphError::Damaged {
-                    offset,
-                    what,
-                    value,
-                })
-            }
+            if sound { Ok(()) } else { Err(GraphError::Damaged { offset, what, value }) }
         };
         let (levels, dim, rows, entry) = (self.0[11], self.u32(20), self.u32(24), self.u32(28));
         let (groups, twins) = (self.u32(32), self.u32(36));
         let kind = Kind::from_code(self.0[10]);
-        let kind = kind.ok_or(GraphError::Damaged {
-            offset: 10,
-            what: "kind",
-            value: self.0[10].into(),
-        })?;
-        require(
-            (levels == 0) == (rows == 0) && usize::from(levels) <= LEVELS_MAX,
-            11,
-            "levels",
-            levels.into(),
-        )?;
-        require(
-            self.u16(14) == 0,
-            14,
-            "a reserved field",
-            self.u16(14).into(),
-        )?;
+        let kind = kind.ok_or(GraphError::Damaged { offset: 10, what: "kind", value: self.0[10].into() })?;
+        require((levels == 0) == (rows == 0) && usize::from(levels) <= LEVELS_MAX, 11, "levels", levels.into())?;
+        require(self.u16(14) == 0, 14, "a reserved field", self.u16(14).into())?;
         require(dim > 0, 20, "dim", dim.into())?;
-        require(
-            entry < rows || (rows == 0 && entry == 0),
-            28,
-            "entry",
-            entry.into(),
-        )?;
+        require(entry < rows || (rows == 0 && entry == 0), 28, "entry", entry.into())?;
         require(groups <= twins, 32, "groups", groups.into())?;
         require(twins < rows.max(1), 36, "twins", twins.into())?;
         for offset in [48, 56] {
-            require(
-                self.u64(offset) == 0,
-                offset as u64,
-                "a reserved field",
-                self.u64(offset),
-            )?;
+            require(self.u64(offset) == 0, offset as u64, "a reserved field", self.u64(offset))?;
         }
         let info = GraphInfo {
             kind,
@@ -385,10 +303,7 @@ impl<'a> Sections<'a> {
         let expected = self.at as u64 + 4 * count as u64;
         let end = usize::try_from(expected).ok();
         let section = end.and_then(|end| self.bytes.get(self.at..end));
-        let section = section.ok_or(GraphError::WrongLength {
-            expected,
-            received: self.bytes.len() as u64,
-        })?;
+        let section = section.ok_or(GraphError::WrongLength { expected, received: self.bytes.len() as u64 })?;
         self.at += section.len();
         Ok(Words(section.as_chunks().0))
     }

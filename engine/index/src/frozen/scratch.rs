@@ -112,27 +112,14 @@ impl Beam {
     /// Whether a row with this score has a place, or would push one out.
     #[inline]
     pub(super) fn wants(&self, neighbor: &Neighbor) -> bool {
-        self.counting < self.width
-            || self
-                .entries
-                .last()
-                .is_none_or(|worst| *neighbor < worst.neighbor)
+        self.counting < self.width || self.entries.last().is_none_or(|worst| *neighbor < worst.neighbor)
     }
 
     /// Puts a wanted row where it belongs. Once full, the last entry is always one that counts.
     #[inline]
     pub(super) fn insert(&mut self, neighbor: Neighbor, counts: bool) {
-        let at = self
-            .entries
-            .partition_point(|entry| entry.neighbor < neighbor);
-        self.entries.insert(
-            at,
-            Candidate {
-                neighbor,
-                counts,
-                expanded: false,
-            },
-        );
+        let at = self.entries.partition_point(|entry| entry.neighbor < neighbor);
+        self.entries.insert(at, Candidate { neighbor, counts, expanded: false });
         self.next = self.next.min(at);
         self.counting += usize::from(counts);
         if self.counting > self.width {
@@ -147,11 +134,7 @@ impl Beam {
     /// The best row not yet expanded, which from now on is.
     #[inline]
     pub(super) fn expand_next(&mut self) -> Option<u32> {
-        let step = self
-            .entries
-            .get(self.next..)?
-            .iter()
-            .position(|entry| !entry.expanded)?;
+        let step = self.entries.get(self.next..)?.iter().position(|entry| !entry.expanded)?;
         let entry = &mut self.entries[self.next + step];
         entry.expanded = true;
         self.next += step + 1;
@@ -167,11 +150,7 @@ impl Beam {
 
     /// Entries that count, best first, down to the least score that `query` takes.
     pub(super) fn answers(&self, query: &Query<'_>) -> impl Iterator<Item = Neighbor> {
-        let counting = self
-            .entries
-            .iter()
-            .filter(|entry| entry.counts)
-            .map(|entry| entry.neighbor);
+        let counting = self.entries.iter().filter(|entry| entry.counts).map(|entry| entry.neighbor);
         counting.take_while(|neighbor| query.is_good_enough(neighbor.score))
     }
 
@@ -185,10 +164,7 @@ mod tests {
     use super::*;
 
     fn rows(beam: &Beam) -> Vec<u32> {
-        beam.entries
-            .iter()
-            .map(|entry| entry.neighbor.row)
-            .collect()
+        beam.entries.iter().map(|entry| entry.neighbor.row).collect()
     }
 
     fn offer(beam: &mut Beam, row: u32, score: f32, counts: bool) {
@@ -202,19 +178,10 @@ mod tests {
     fn the_beam_is_as_wide_as_what_counts() {
         let mut beam = Beam::default();
         beam.start(2);
-        for (row, score, counts) in [
-            (0, 0.1, false),
-            (1, 0.5, true),
-            (2, 0.4, false),
-            (3, 0.3, true),
-        ] {
+        for (row, score, counts) in [(0, 0.1, false), (1, 0.5, true), (2, 0.4, false), (3, 0.3, true)] {
             offer(&mut beam, row, score, counts);
         }
-        assert_eq!(
-            rows(&beam),
-            [1, 2, 3],
-            "what lies behind the last that counts is no stepping stone"
-        );
+        assert_eq!(rows(&beam), [1, 2, 3], "what lies behind the last that counts is no stepping stone");
         offer(&mut beam, 4, 0.2, true);
         offer(&mut beam, 5, 0.9, true);
         assert_eq!(rows(&beam), [5, 1]);
@@ -228,10 +195,7 @@ mod tests {
         offer(&mut beam, 1, 0.2, true);
         assert_eq!(beam.expand_next(), Some(1));
         offer(&mut beam, 2, 0.3, true);
-        assert_eq!(
-            [beam.expand_next(), beam.expand_next(), beam.expand_next()],
-            [Some(2), Some(0), None]
-        );
+        assert_eq!([beam.expand_next(), beam.expand_next(), beam.expand_next()], [Some(2), Some(0), None]);
     }
 
     #[test]
@@ -241,10 +205,7 @@ mod tests {
             visited.start(1 + round % 7);
             assert!(visited.first_time(0, 1 + round % 7), "round {round}");
             assert!(!visited.first_time(0, 1 + round % 7));
-            assert!(
-                !visited.first_time(7, 1 + round % 7),
-                "a row that does not exist"
-            );
+            assert!(!visited.first_time(7, 1 + round % 7), "a row that does not exist");
         }
     }
 }

@@ -33,12 +33,7 @@ impl Graph<'_> {
         if wanted == 0 {
             return Ok(&[]);
         }
-        let walk = Walk {
-            graph: self,
-            rows,
-            query,
-            kernel: Kernel::best(),
-        };
+        let walk = Walk { graph: self, rows, query, kernel: Kernel::best() };
         let start = walk.descend(scratch);
         let led = walk.explore(start, scratch)?;
         let found = walk.collect(wanted, scratch);
@@ -56,12 +51,7 @@ impl Graph<'_> {
         if rows.len() == graph_rows && rows.dim() == graph_dim {
             return Ok(());
         }
-        Err(SearchError::WrongRows {
-            graph_rows,
-            graph_dim,
-            rows: rows.len(),
-            dim: rows.dim(),
-        })
+        Err(SearchError::WrongRows { graph_rows, graph_dim, rows: rows.len(), dim: rows.dim() })
     }
 }
 
@@ -81,16 +71,9 @@ impl<R: Rows + ?Sized> Walk<'_, R> {
     /// Down the upper layers to the row from which layer 0 is explored.
     fn descend(&self, scratch: &mut Scratch) -> Neighbor {
         let row = self.graph.info.entry;
-        let mut best = Neighbor {
-            row,
-            score: self.score(row),
-        };
+        let mut best = Neighbor { row, score: self.score(row) };
         scratch.distances += 1;
-        for layer in self.graph.layers[..self.graph.info.levels]
-            .iter()
-            .skip(1)
-            .rev()
-        {
+        for layer in self.graph.layers[..self.graph.info.levels].iter().skip(1).rev() {
             let mut at = layer.position(best.row);
             while let Some(position) = at {
                 at = self.step(layer, position, &mut best, scratch);
@@ -100,49 +83,27 @@ impl<R: Rows + ?Sized> Walk<'_, R> {
     }
 
     /// The position of the best neighbour, if it is better than `best`.
-    fn step(
-        &self,
-        layer: &Layer<'_>,
-        position: usize,
-        best: &mut Neighbor,
-        scratch: &mut Scratch,
-    ) -> Option<usize> {
+    fn step(&self, layer: &Layer<'_>, position: usize, best: &mut Neighbor, scratch: &mut Scratch) -> Option<usize> {
         let count = self.rows.len();
         let with_row = |position: u32| Some((position, layer.rows.get(position as usize)?));
-        let near = layer
-            .lists
-            .get(position)
-            .iter()
-            .filter_map(with_row)
-            .filter(|(_, row)| (*row as usize) < count);
+        let near = layer.lists.get(position).iter().filter_map(with_row).filter(|(_, row)| (*row as usize) < count);
         scratch.upper_batch.clear();
         scratch.upper_batch.extend(near);
         scratch.distances += scratch.upper_batch.len() as u64;
         let mut next = None;
         let row = |(_, row)| self.rows.row(row);
-        self.kernel.dot_scattered(
-            self.query.vector,
-            &scratch.upper_batch,
-            row,
-            |(position, row), score| {
-                if score > best.score {
-                    *best = Neighbor { row, score };
-                    next = Some(position as usize);
-                }
-            },
-        );
+        self.kernel.dot_scattered(self.query.vector, &scratch.upper_batch, row, |(position, row), score| {
+            if score > best.score {
+                *best = Neighbor { row, score };
+                next = Some(position as usize);
+            }
+        });
         next
     }
 
     /// Fills the beam from `start` on; `false` when the filter makes it pointless.
     fn explore(&self, start: Neighbor, scratch: &mut Scratch) -> Result<bool, SearchError> {
-        let Scratch {
-            visited,
-            beam,
-            batch,
-            distances,
-            ..
-        } = scratch;
+        let Scratch { visited, beam, batch, distances, .. } = scratch;
         visited.first_time(start.row, self.rows.len());
         beam.insert(start, self.counts(start.row));
         let mut steps = 0;
@@ -176,17 +137,12 @@ impl<R: Rows + ?Sized> Walk<'_, R> {
     /// Whether the row or a twin of it may be an answer.
     #[inline]
     fn counts(&self, row: u32) -> bool {
-        self.query
-            .allow
-            .is_none_or(|allow| allow(row) || self.twins_of(row).any(allow))
+        self.query.allow.is_none_or(|allow| allow(row) || self.twins_of(row).any(allow))
     }
 
     fn twins_of(&self, row: u32) -> impl Iterator<Item = u32> {
         let count = self.rows.len();
-        self.graph
-            .twins_of(row)
-            .iter()
-            .filter(move |twin| (*twin as usize) < count)
+        self.graph.twins_of(row).iter().filter(move |twin| (*twin as usize) < count)
     }
 
     /// Moves the answers out of the beam, each with its twins; returns how many there are.
@@ -200,14 +156,8 @@ impl<R: Rows + ?Sized> Walk<'_, R> {
                 found.push(Neighbor { row, score });
             }
             let room = wanted - found.len();
-            let twins = self
-                .twins_of(row)
-                .filter(|twin| self.query.allows(*twin))
-                .take(room);
-            found.extend(twins.map(|row| Neighbor {
-                row,
-                score: self.score(row),
-            }));
+            let twins = self.twins_of(row).filter(|twin| self.query.allows(*twin)).take(room);
+            found.extend(twins.map(|row| Neighbor { row, score: self.score(row) }));
         }
         found.sort_unstable();
         found.dedup();

@@ -41,21 +41,12 @@ fn reach(start: u32, lists: &[Vec<u32>], reached: &mut [bool], queue: &mut Vec<u
 fn nearest_reached(row: u32, draft: &Draft, vectors: &[&[f32]], reached: &[bool]) -> u32 {
     let kernel = Kernel::best();
     let score = |other: u32| kernel.dot(vectors[row as usize], vectors[other as usize]);
-    let own = draft.base[row as usize]
-        .iter()
-        .copied()
-        .filter(|near| reached[*near as usize]);
-    let mut best = own
-        .chain([draft.entry])
-        .map(|near| (score(near), near))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let own = draft.base[row as usize].iter().copied().filter(|near| reached[*near as usize]);
+    let mut best = own.chain([draft.entry]).map(|near| (score(near), near)).max_by(|a, b| a.0.total_cmp(&b.0));
     let mut at = draft.entry;
     while let Some((to_best, near)) = best {
         at = near;
-        let steps = draft.base[near as usize]
-            .iter()
-            .copied()
-            .filter(|near| reached[*near as usize]);
+        let steps = draft.base[near as usize].iter().copied().filter(|near| reached[*near as usize]);
         best = steps
             .map(|near| (score(near), near))
             .filter(|(score, _)| *score > to_best)
@@ -70,34 +61,14 @@ mod tests {
     use crate::frozen::Kind;
 
     fn draft(base: Vec<Vec<u32>>) -> Draft {
-        Draft {
-            kind: Kind::Hnsw,
-            m: 2,
-            ef_construction: 9,
-            dim: 2,
-            entry: 0,
-            base,
-            upper: vec![],
-            twins: vec![],
-        }
+        Draft { kind: Kind::Hnsw, m: 2, ef_construction: 9, dim: 2, entry: 0, base, upper: vec![], twins: vec![] }
     }
 
     #[test]
     fn rows_that_nobody_lists_are_reached() {
-        let circle: Vec<[f32; 2]> = (0..8)
-            .map(|i| [(i as f32).cos(), (i as f32).sin()])
-            .collect();
+        let circle: Vec<[f32; 2]> = (0..8).map(|i| [(i as f32).cos(), (i as f32).sin()]).collect();
         let vectors: Vec<&[f32]> = circle.iter().map(<[f32; 2]>::as_slice).collect();
-        let mut draft = draft(vec![
-            vec![1],
-            vec![0],
-            vec![3],
-            vec![2],
-            vec![],
-            vec![],
-            vec![],
-            vec![6],
-        ]);
+        let mut draft = draft(vec![vec![1], vec![0], vec![3], vec![2], vec![], vec![], vec![], vec![6]]);
         connect(&mut draft, &vectors);
         let mut reached = vec![false; 8];
         reach(0, &draft.base, &mut reached, &mut Vec::new());

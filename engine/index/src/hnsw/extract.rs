@@ -10,12 +10,7 @@ use super::{HnswParams, connect};
 use crate::frozen::{Draft, Kind, UpperLayer};
 
 /// The graph over all rows in `twins`, which are 0..n without a gap.
-pub(super) fn draft(
-    graph: &Hnsw<'static, f32, CosineGap>,
-    twins: &Twins,
-    dim: usize,
-    params: HnswParams,
-) -> Draft {
+pub(super) fn draft(graph: &Hnsw<'static, f32, CosineGap>, twins: &Twins, dim: usize, params: HnswParams) -> Draft {
     let rows = twins.count();
     let groups = Groups::new(twins);
     let mut draft = Draft {
@@ -38,9 +33,7 @@ pub(super) fn draft(
 fn fill(draft: &mut Draft, graph: &Hnsw<'static, f32, CosineGap>, groups: &Groups) {
     let levels = 1 + usize::from(graph.get_max_level_observed());
     let indexation = graph.get_point_indexation();
-    let points: Vec<_> = (0..levels)
-        .flat_map(|level| indexation.get_layer_iterator(level))
-        .collect();
+    let points: Vec<_> = (0..levels).flat_map(|level| indexation.get_layer_iterator(level)).collect();
 
     let mut level_of = vec![0; draft.base.len()];
     for point in &points {
@@ -51,12 +44,7 @@ fn fill(draft: &mut Draft, graph: &Hnsw<'static, f32, CosineGap>, groups: &Group
     for point in &points {
         let row = groups.label(point.get_origin_id());
         vectors[row] = point.get_v();
-        for (level, list) in point
-            .get_neighborhood_id()
-            .iter()
-            .enumerate()
-            .take(level_of[row] + 1)
-        {
+        for (level, list) in point.get_neighborhood_id().iter().enumerate().take(level_of[row] + 1) {
             // hnsw_rs also links to points that are not of the layer; from those no way leads on.
             let labels = list.iter().map(|near| groups.label(near.d_id));
             let near = labels.filter(|near| level_of[*near] >= level && *near != row);
@@ -70,15 +58,8 @@ fn fill(draft: &mut Draft, graph: &Hnsw<'static, f32, CosineGap>, groups: &Group
     for layer in &mut draft.upper {
         layer.sort_unstable_by_key(|(row, _)| *row);
     }
-    let lowest_of_all = points
-        .iter()
-        .map(|point| groups.label(point.get_origin_id()) as u32)
-        .min();
-    let lowest_of_top = draft
-        .upper
-        .last()
-        .and_then(|top| top.first())
-        .map(|(row, _)| *row);
+    let lowest_of_all = points.iter().map(|point| groups.label(point.get_origin_id()) as u32).min();
+    let lowest_of_top = draft.upper.last().and_then(|top| top.first()).map(|(row, _)| *row);
     draft.entry = lowest_of_top.or(lowest_of_all).unwrap_or_default();
     connect::connect(draft, &vectors);
 }
@@ -94,9 +75,7 @@ impl Groups {
     fn new(twins: &Twins) -> Self {
         let (mut labels, mut lists) = (HashMap::new(), Vec::new());
         for (node, others) in twins.groups() {
-            let mut group: Vec<u32> = std::iter::once(node)
-                .chain(others.iter().copied())
-                .collect();
+            let mut group: Vec<u32> = std::iter::once(node).chain(others.iter().copied()).collect();
             group.sort_unstable();
             labels.insert(node, group[0]);
             lists.push((group[0], group.split_off(1)));
@@ -106,8 +85,6 @@ impl Groups {
     }
 
     fn label(&self, node: usize) -> usize {
-        self.labels
-            .get(&(node as u32))
-            .map_or(node, |label| *label as usize)
+        self.labels.get(&(node as u32)).map_or(node, |label| *label as usize)
     }
 }

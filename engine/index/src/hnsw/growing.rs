@@ -49,26 +49,10 @@ impl Growing {
     pub fn new(dim: usize, params: HnswParams, capacity: usize) -> Result<Self, BuildError> {
         let params = params.check()?;
         if dim == 0 {
-            return Err(BuildError::WrongDim {
-                expected: 1,
-                received: 0,
-            });
+            return Err(BuildError::WrongDim { expected: 1, received: 0 });
         }
-        let graph = Hnsw::new(
-            params.m,
-            capacity.min(1 << 22),
-            LAYERS,
-            params.ef_construction,
-            CosineGap,
-        );
-        Ok(Self {
-            dim,
-            params,
-            graph,
-            twins: Mutex::default(),
-            gate: RwLock::new(()),
-            started: AtomicBool::new(false),
-        })
+        let graph = Hnsw::new(params.m, capacity.min(1 << 22), LAYERS, params.ef_construction, CosineGap);
+        Ok(Self { dim, params, graph, twins: Mutex::default(), gate: RwLock::new(()), started: AtomicBool::new(false) })
     }
 
     /// Elements in a row.
@@ -95,10 +79,7 @@ impl Growing {
     /// [`BuildError::WrongDim`], [`BuildError::NotUnit`], [`BuildError::Repeated`].
     pub fn insert(&self, row: u32, vector: &[f32]) -> Result<(), BuildError> {
         if vector.len() != self.dim {
-            return Err(BuildError::WrongDim {
-                expected: self.dim,
-                received: vector.len(),
-            });
+            return Err(BuildError::WrongDim { expected: self.dim, received: vector.len() });
         }
         // Written so that NaN is refused too.
         let is_unit = (norm(vector) - 1.0).abs() <= UNIT_TOLERANCE;
@@ -153,11 +134,7 @@ impl Growing {
         for hit in near {
             let (row, score) = (hit.d_id as u32, 1.0 - hit.distance);
             let group = std::iter::once(row).chain(twins.of(row).iter().copied());
-            found.extend(
-                group
-                    .filter(|row| query.allows(*row))
-                    .map(|row| Neighbor { row, score }),
-            );
+            found.extend(group.filter(|row| query.allows(*row)).map(|row| Neighbor { row, score }));
         }
         found.sort_unstable();
         found.truncate(wanted);
@@ -183,9 +160,6 @@ impl Growing {
 impl fmt::Debug for Growing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { dim, params, .. } = self;
-        f.debug_struct("Growing")
-            .field("dim", dim)
-            .field("params", params)
-            .finish_non_exhaustive()
+        f.debug_struct("Growing").field("dim", dim).field("params", params).finish_non_exhaustive()
     }
 }

@@ -28,11 +28,7 @@ pub struct HnswParams {
 
 impl Default for HnswParams {
     fn default() -> Self {
-        Self {
-            m: 16,
-            ef_construction: 200,
-            parallel: true,
-        }
+        Self { m: 16, ef_construction: 200, parallel: true }
     }
 }
 
@@ -43,10 +39,7 @@ impl HnswParams {
             return Err(BuildError::WrongM { received: self.m });
         }
         let ef_construction = self.ef_construction.clamp(self.m, 65_536);
-        Ok(Self {
-            ef_construction,
-            ..self
-        })
+        Ok(Self { ef_construction, ..self })
     }
 }
 

@@ -41,10 +41,7 @@ impl Twins {
         }
         self.taken[word] |= bit;
         self.count += 1;
-        let node = *self
-            .nodes
-            .entry((hash(&self.keys.0, vector), hash(&self.keys.1, vector)))
-            .or_insert(row);
+        let node = *self.nodes.entry((hash(&self.keys.0, vector), hash(&self.keys.1, vector))).or_insert(row);
         if node == row {
             return Claim::Node;
         }
@@ -74,9 +71,7 @@ impl Twins {
 
     /// All groups: the row in the graph and its twins.
     pub(super) fn groups(&self) -> impl Iterator<Item = (u32, &[u32])> {
-        self.others
-            .iter()
-            .map(|(node, others)| (*node, others.as_slice()))
+        self.others.iter().map(|(node, others)| (*node, others.as_slice()))
     }
 }
 
@@ -97,9 +92,6 @@ mod tests {
         assert_eq!(twins.claim(0, &[0.0, 1.0]), Claim::Node);
         assert_eq!(twins.claim(2, &[1.0, 0.0]), Claim::Twin);
         assert_eq!(twins.claim(2, &[1.0, 0.0]), Claim::Repeated);
-        assert_eq!(
-            (twins.of(5), twins.of(0), twins.missing()),
-            (&[2][..], &[][..], Some(1))
-        );
+        assert_eq!((twins.of(5), twins.of(0), twins.missing()), (&[2][..], &[][..], Some(1)));
     }
 }

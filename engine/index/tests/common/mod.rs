@@ -42,9 +42,7 @@ impl World {
     }
 
     fn noise(&mut self, size: f32) -> Vec<f32> {
-        (0..self.dim)
-            .map(|i| size * self.spectrum[i] * self.gauss())
-            .collect()
+        (0..self.dim).map(|i| size * self.spectrum[i] * self.gauss()).collect()
     }
 
     fn latent(&mut self, skew: i32) -> Vec<f32> {
@@ -56,9 +54,7 @@ impl World {
             let basis = &self.bases[cluster % 8][direction];
             z.iter_mut().zip(basis).for_each(|(z, b)| *z += weight * b);
         }
-        z.iter_mut()
-            .zip(&self.centres[cluster])
-            .for_each(|(z, c)| *z += c);
+        z.iter_mut().zip(&self.centres[cluster]).for_each(|(z, c)| *z += c);
         z
     }
 }
@@ -71,45 +67,23 @@ fn unit(mut v: Vec<f32>) -> Vec<f32> {
 /// `rows` rows of `dim` elements, and `queries` queries of each kind.
 pub(crate) fn set(rows: usize, dim: usize, queries: usize) -> Set {
     let scale: f32 = (0..dim).map(|i| 1.0 / (i as f32 + 8.0)).sum::<f32>();
-    let spectrum = (0..dim)
-        .map(|i| (1.0 / (i as f32 + 8.0) / scale).sqrt())
-        .collect();
+    let spectrum = (0..dim).map(|i| (1.0 / (i as f32 + 8.0) / scale).sqrt()).collect();
     let rng = StdRng::seed_from_u64(20_261_121);
-    let mut world = World {
-        rng,
-        dim,
-        spectrum,
-        centres: vec![],
-        bases: vec![],
-    };
+    let mut world = World { rng, dim, spectrum, centres: vec![], bases: vec![] };
     world.centres = (0..(rows / 100).max(4)).map(|_| world.noise(0.7)).collect();
-    world.bases = (0..8)
-        .map(|_| (0..12).map(|_| unit(world.noise(1.0))).collect())
-        .collect();
+    world.bases = (0..8).map(|_| (0..12).map(|_| unit(world.noise(1.0))).collect()).collect();
     let (image_mean, text_mean) = (unit(world.noise(1.0)), unit(world.noise(1.0)));
-    let add =
-        |z: Vec<f32>, mean: &[f32]| unit(z.iter().zip(mean).map(|(z, m)| z + 0.75 * m).collect());
+    let add = |z: Vec<f32>, mean: &[f32]| unit(z.iter().zip(mean).map(|(z, m)| z + 0.75 * m).collect());
 
-    let data = (0..rows)
-        .flat_map(|_| add(world.latent(2), &image_mean))
-        .collect();
-    let like_rows = (0..queries)
-        .map(|_| add(world.latent(2), &image_mean))
-        .collect();
+    let data = (0..rows).flat_map(|_| add(world.latent(2), &image_mean)).collect();
+    let like_rows = (0..queries).map(|_| add(world.latent(2), &image_mean)).collect();
     let like_text = (0..queries).map(|_| {
         let (z, noise) = (world.latent(1), world.noise(0.3));
-        let turned = (0..dim).map(|i| {
-            0.94 * z[i] + 0.34 * z[i ^ 1] * if i % 2 == 0 { 1.0 } else { -1.0 } + noise[i]
-        });
+        let turned = (0..dim).map(|i| 0.94 * z[i] + 0.34 * z[i ^ 1] * if i % 2 == 0 { 1.0 } else { -1.0 } + noise[i]);
         add(turned.collect(), &text_mean)
     });
     let like_text = like_text.collect();
-    Set {
-        dim,
-        data,
-        like_rows,
-        like_text,
-    }
+    Set { dim, data, like_rows, like_text }
 }
 
 /// The rows of an exact search.
@@ -119,9 +93,6 @@ pub(crate) fn truth(rows: &impl Rows, query: &Query<'_>) -> Vec<Neighbor> {
 
 /// How much of `truth` is in `found`.
 pub(crate) fn recall(found: &[Neighbor], truth: &[Neighbor]) -> f64 {
-    let hits = truth
-        .iter()
-        .filter(|t| found.iter().any(|f| f.row == t.row))
-        .count();
+    let hits = truth.iter().filter(|t| found.iter().any(|f| f.row == t.row)).count();
     hits as f64 / truth.len() as f64
 }

@@ -32,11 +32,7 @@ pub enum ConfigError {
 
 /// An error about one field.
 pub(crate) fn wrong(field: &str, found: impl Display, expected: impl Display) -> ConfigError {
-    ConfigError::Field {
-        field: field.into(),
-        found: shorten(found.to_string()),
-        expected: expected.to_string(),
-    }
+    ConfigError::Field { field: field.into(), found: shorten(found.to_string()), expected: expected.to_string() }
 }
 
 /// `value`, when it lies in `range`. A NaN lies nowhere.
@@ -48,24 +44,12 @@ pub(crate) fn in_range<T: PartialOrd + Display>(
     if range.contains(&value) {
         return Ok(value);
     }
-    Err(wrong(
-        field,
-        value,
-        format_args!("{} to {}", range.start(), range.end()),
-    ))
+    Err(wrong(field, value, format_args!("{} to {}", range.start(), range.end())))
 }
 
 /// Checks that a field which has one supported value has it.
-pub(crate) fn exactly<T: PartialEq + Display>(
-    field: &str,
-    value: T,
-    expected: T,
-) -> Result<(), ConfigError> {
-    if value == expected {
-        Ok(())
-    } else {
-        Err(wrong(field, value, expected))
-    }
+pub(crate) fn exactly<T: PartialEq + Display>(field: &str, value: T, expected: T) -> Result<(), ConfigError> {
+    if value == expected { Ok(()) } else { Err(wrong(field, value, expected)) }
 }
 
 /// Quotes hostile input no longer than a person reads.

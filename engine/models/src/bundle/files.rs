@@ -33,35 +33,19 @@ pub(crate) fn check(dir: &Path, files: &BTreeMap<String, FileDigest>) -> Result<
 /// [`BundleError::Missing`], [`BundleError::TooLong`] or [`BundleError::Io`].
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, BundleError> {
     let file = open(path)?;
-    let bytes = file
-        .metadata()
-        .map_err(|source| unreadable(path, source))?
-        .len();
+    let bytes = file.metadata().map_err(|source| unreadable(path, source))?.len();
     if bytes > limit {
-        return Err(BundleError::TooLong {
-            path: path.to_path_buf(),
-            bytes,
-            limit,
-        });
+        return Err(BundleError::TooLong { path: path.to_path_buf(), bytes, limit });
     }
     let mut contents = Vec::new();
-    file.take(limit)
-        .read_to_end(&mut contents)
-        .map_err(|source| unreadable(path, source))?;
+    file.take(limit).read_to_end(&mut contents).map_err(|source| unreadable(path, source))?;
     Ok(contents)
 }
 
 fn check_length(path: &Path, expected: u64) -> Result<(), BundleError> {
-    let found = open(path)?
-        .metadata()
-        .map_err(|source| unreadable(path, source))?
-        .len();
+    let found = open(path)?.metadata().map_err(|source| unreadable(path, source))?.len();
     if found != expected {
-        return Err(BundleError::Length {
-            path: path.to_path_buf(),
-            expected,
-            found,
-        });
+        return Err(BundleError::Length { path: path.to_path_buf(), expected, found });
     }
     Ok(())
 }
@@ -80,11 +64,7 @@ fn check_digest(path: &Path, digest: &FileDigest) -> Result<(), BundleError> {
     }
     let found = hex::encode(hash.finalize());
     if found != digest.sha256 {
-        return Err(BundleError::Hash {
-            path: path.to_path_buf(),
-            expected: digest.sha256.clone(),
-            found,
-        });
+        return Err(BundleError::Hash { path: path.to_path_buf(), expected: digest.sha256.clone(), found });
     }
     Ok(())
 }
@@ -93,16 +73,10 @@ fn check_unlisted(dir: &Path, files: &BTreeMap<String, FileDigest>) -> Result<()
     let graphs = dir.join("onnx");
     let entries = std::fs::read_dir(&graphs).map_err(|source| unreadable(&graphs, source))?;
     for entry in entries {
-        let name = entry
-            .map_err(|source| unreadable(&graphs, source))?
-            .file_name();
-        let listed = name
-            .to_str()
-            .is_some_and(|name| files.contains_key(&format!("onnx/{name}")));
+        let name = entry.map_err(|source| unreadable(&graphs, source))?.file_name();
+        let listed = name.to_str().is_some_and(|name| files.contains_key(&format!("onnx/{name}")));
         if !listed && graphs.join(&name).is_file() {
-            return Err(BundleError::Unlisted {
-                path: graphs.join(name),
-            });
+            return Err(BundleError::Unlisted { path: graphs.join(name) });
         }
     }
     Ok(())
@@ -112,17 +86,12 @@ fn open(path: &Path) -> Result<File, BundleError> {
     match File::open(path) {
         Ok(file) => Ok(file),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Err(BundleError::Missing {
-                path: path.to_path_buf(),
-            })
+            Err(BundleError::Missing { path: path.to_path_buf() })
         }
         Err(error) => Err(unreadable(path, error)),
     }
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> BundleError {
-    BundleError::Io {
-        path: PathBuf::from(path),
-        source,
-    }
+    BundleError::Io { path: PathBuf::from(path), source }
 }

@@ -21,12 +21,7 @@ use super::manifest::Manifest;
 
 /// The fingerprint of a manifest's retrieval space.
 pub fn of(manifest: &Manifest) -> [u8; 32] {
-    let vision = || {
-        manifest
-            .files
-            .iter()
-            .filter(|(name, _)| name.starts_with("onnx/vision_encoder"))
-    };
+    let vision = || manifest.files.iter().filter(|(name, _)| name.starts_with("onnx/vision_encoder"));
     let mut hash = Sha256::new();
     hash.update(b"fromagerie-space-1\n");
     hash.update((vision().count() as u32).to_le_bytes());

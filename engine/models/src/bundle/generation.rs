@@ -55,15 +55,10 @@ impl GenerationConfig {
             ("eos_token_id", &config.eos_token_id),
             ("suppress_tokens", &config.suppress_tokens),
         ] {
-            ids.iter()
-                .try_for_each(|id| in_range(field, *id, 0..=last).map(drop))?;
+            ids.iter().try_for_each(|id| in_range(field, *id, 0..=last).map(drop))?;
         }
         if config.eos_token_id.is_empty() || config.eos_token_id.len() > 64 {
-            return Err(wrong(
-                "eos_token_id",
-                format_args!("a list of {}", config.eos_token_id.len()),
-                "1 to 64 ids",
-            ));
+            return Err(wrong("eos_token_id", format_args!("a list of {}", config.eos_token_id.len()), "1 to 64 ids"));
         }
         in_range("max_new_tokens", config.max_new_tokens, 1..=65_536)?;
         in_range("ret_bias", config.ret_bias, -1000.0..=1000.0)?;
@@ -105,17 +100,9 @@ mod tests {
     #[test]
     fn one_id_or_a_list_and_defaults() {
         let config = GenerationConfig::parse(br#"{"eos_token_id": 3}"#, 10).unwrap();
-        assert_eq!(
-            (config.eos_token_id.as_slice(), config.bos_token_id),
-            (&[3][..], None)
-        );
-        assert_eq!(
-            (config.max_new_tokens, config.ret_bias, config.ret_scale),
-            (32, 0.0, 1.0)
-        );
-        let listed =
-            GenerationConfig::parse(br#"{"eos_token_id": [3, 4], "bos_token_id": null}"#, 10)
-                .unwrap();
+        assert_eq!((config.eos_token_id.as_slice(), config.bos_token_id), (&[3][..], None));
+        assert_eq!((config.max_new_tokens, config.ret_bias, config.ret_scale), (32, 0.0, 1.0));
+        let listed = GenerationConfig::parse(br#"{"eos_token_id": [3, 4], "bos_token_id": null}"#, 10).unwrap();
         assert!(listed.is_eos(4) && !listed.is_eos(5));
     }
 
@@ -123,40 +110,17 @@ mod tests {
     fn every_field_is_checked() {
         for (json, says) in [
             (r#"{}"#, "eos_token_id"),
-            (
-                r#"{"eos_token_id": 10}"#,
-                "`eos_token_id` is 10; expected 0 to 9",
-            ),
+            (r#"{"eos_token_id": 10}"#, "`eos_token_id` is 10; expected 0 to 9"),
             (r#"{"eos_token_id": []}"#, "`eos_token_id` is a list of 0"),
-            (
-                r#"{"eos_token_id": 1, "bos_token_id": 11}"#,
-                "`bos_token_id` is 11",
-            ),
-            (
-                r#"{"eos_token_id": 1, "suppress_tokens": [99]}"#,
-                "`suppress_tokens` is 99",
-            ),
-            (
-                r#"{"eos_token_id": 1, "max_new_tokens": 0}"#,
-                "`max_new_tokens` is 0; expected 1 to 65536",
-            ),
+            (r#"{"eos_token_id": 1, "bos_token_id": 11}"#, "`bos_token_id` is 11"),
+            (r#"{"eos_token_id": 1, "suppress_tokens": [99]}"#, "`suppress_tokens` is 99"),
+            (r#"{"eos_token_id": 1, "max_new_tokens": 0}"#, "`max_new_tokens` is 0; expected 1 to 65536"),
             (r#"{"eos_token_id": 1, "ret_bias": 1e30}"#, "`ret_bias`"),
-            (
-                r#"{"eos_token_id": 1, "ret_scale": -1}"#,
-                "`ret_scale` is -1; expected 0 to 1000",
-            ),
-            (
-                r#"{"eos_token_id": 1, "ret_bais": 1}"#,
-                "unknown field `ret_bais`",
-            ),
-            (
-                r#"{"eos_token_id": "x"}"#,
-                "a token id or a list of token ids",
-            ),
+            (r#"{"eos_token_id": 1, "ret_scale": -1}"#, "`ret_scale` is -1; expected 0 to 1000"),
+            (r#"{"eos_token_id": 1, "ret_bais": 1}"#, "unknown field `ret_bais`"),
+            (r#"{"eos_token_id": "x"}"#, "a token id or a list of token ids"),
         ] {
-            let error = GenerationConfig::parse(json.as_bytes(), 10)
-                .unwrap_err()
-                .to_string();
+            let error = GenerationConfig::parse(json.as_bytes(), 10).unwrap_err().to_string();
             assert!(error.contains(says), "{json}: {error}");
         }
     }

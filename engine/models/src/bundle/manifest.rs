@@ -111,12 +111,7 @@ pub struct Dialogue {
 impl Default for Dialogue {
     fn default() -> Self {
         let turn = || [String::new(), "\n".to_owned()];
-        Self {
-            preamble: String::new(),
-            user: turn(),
-            assistant: turn(),
-            image_context_weight: 0.0,
-        }
+        Self { preamble: String::new(), user: turn(), assistant: turn(), image_context_weight: 0.0 }
     }
 }
 
@@ -147,10 +142,7 @@ impl Manifest {
         check_name(&self.name)?;
         if !ARCHITECTURES.contains(&self.architecture.as_str()) {
             let known = ARCHITECTURES.to_vec();
-            return Err(ConfigError::Architecture {
-                found: self.architecture.chars().take(120).collect(),
-                known,
-            });
+            return Err(ConfigError::Architecture { found: self.architecture.chars().take(120).collect(), known });
         }
         self.check_sizes()?;
         self.check_ret()?;
@@ -161,28 +153,12 @@ impl Manifest {
     fn check_sizes(&self) -> Result<(), ConfigError> {
         let lm = &self.language_model;
         in_range("language_model.hidden_size", lm.hidden_size, 1..=65_536)?;
-        in_range(
-            "language_model.num_hidden_layers",
-            lm.num_hidden_layers,
-            1..=1_024,
-        )?;
-        in_range(
-            "language_model.num_key_value_heads",
-            lm.num_key_value_heads,
-            1..=1_024,
-        )?;
+        in_range("language_model.num_hidden_layers", lm.num_hidden_layers, 1..=1_024)?;
+        in_range("language_model.num_key_value_heads", lm.num_key_value_heads, 1..=1_024)?;
         in_range("language_model.head_dim", lm.head_dim, 1..=4_096)?;
         in_range("language_model.vocab_size", lm.vocab_size, 2..=16_777_216)?;
-        in_range(
-            "language_model.max_position_embeddings",
-            lm.max_position_embeddings,
-            1..=16_777_216,
-        )?;
-        in_range(
-            "vision.num_visual_tokens",
-            self.vision.num_visual_tokens,
-            1..=4_096,
-        )?;
+        in_range("language_model.max_position_embeddings", lm.max_position_embeddings, 1..=16_777_216)?;
+        in_range("vision.num_visual_tokens", self.vision.num_visual_tokens, 1..=4_096)?;
         in_range("vision.feature_dim", self.vision.feature_dim, 1..=1_048_576)?;
         in_range("retrieval.dim", self.retrieval.dim, 1..=65_536)?;
         Ok(())
@@ -191,28 +167,19 @@ impl Manifest {
     fn check_ret(&self) -> Result<(), ConfigError> {
         let template = &self.retrieval.text_template;
         if template.len() > TEMPLATE_BYTES_MAX || template.matches("{}").count() != 1 {
-            return Err(wrong("retrieval.text_template", format_args!("{template:?}"), "a sentence with {} in one place"));
+            return Err(wrong(
+                "retrieval.text_template",
+                format_args!("{template:?}"),
+                "a sentence with {} in one place",
+            ));
         }
         let ids = &self.retrieval.ret_token_ids;
-        in_range("retrieval.ret_token_ids", ids.len(), 1..=64).map_err(|_| {
-            wrong(
-                "retrieval.ret_token_ids",
-                format_args!("a list of {}", ids.len()),
-                "1 to 64 ids",
-            )
-        })?;
+        in_range("retrieval.ret_token_ids", ids.len(), 1..=64)
+            .map_err(|_| wrong("retrieval.ret_token_ids", format_args!("a list of {}", ids.len()), "1 to 64 ids"))?;
         for (at, id) in ids.iter().enumerate() {
-            in_range(
-                "retrieval.ret_token_ids",
-                *id,
-                0..=self.language_model.vocab_size - 1,
-            )?;
+            in_range("retrieval.ret_token_ids", *id, 0..=self.language_model.vocab_size - 1)?;
             if ids[..at].contains(id) {
-                return Err(wrong(
-                    "retrieval.ret_token_ids",
-                    format_args!("{id} twice"),
-                    "different ids",
-                ));
+                return Err(wrong("retrieval.ret_token_ids", format_args!("{id} twice"), "different ids"));
             }
         }
         Ok(())
@@ -242,13 +209,7 @@ impl Manifest {
 impl Dialogue {
     fn check(&self) -> Result<(), ConfigError> {
         let [user, assistant] = [&self.user, &self.assistant];
-        let parts = [
-            &self.preamble,
-            &user[0],
-            &user[1],
-            &assistant[0],
-            &assistant[1],
-        ];
+        let parts = [&self.preamble, &user[0], &user[1], &assistant[0], &assistant[1]];
         let bytes = parts.iter().map(|part| part.len()).sum::<usize>();
         if bytes > TEMPLATE_BYTES_MAX {
             return Err(wrong(
@@ -257,11 +218,7 @@ impl Dialogue {
                 format_args!("at most {TEMPLATE_BYTES_MAX}"),
             ));
         }
-        in_range(
-            "dialogue.image_context_weight",
-            self.image_context_weight,
-            0.0..=100.0,
-        )?;
+        in_range("dialogue.image_context_weight", self.image_context_weight, 0.0..=100.0)?;
         Ok(())
     }
 }
@@ -271,53 +228,27 @@ fn check_name(name: &str) -> Result<(), ConfigError> {
     if fits {
         Ok(())
     } else {
-        Err(wrong(
-            "name",
-            format_args!("{name:?}"),
-            "1 to 128 bytes without control characters",
-        ))
+        Err(wrong("name", format_args!("{name:?}"), "1 to 128 bytes without control characters"))
     }
 }
 
 fn check_files(files: &BTreeMap<String, FileDigest>) -> Result<(), ConfigError> {
     if files.len() > FILES_MAX {
-        return Err(wrong(
-            "files",
-            format_args!("a list of {}", files.len()),
-            format_args!("at most {FILES_MAX}"),
-        ));
+        return Err(wrong("files", format_args!("a list of {}", files.len()), format_args!("at most {FILES_MAX}")));
     }
     for (name, digest) in files {
         if !is_safe(name) {
-            let expected =
-                "a relative path of plain names, joined by /, other than the manifest's own";
+            let expected = "a relative path of plain names, joined by /, other than the manifest's own";
             return Err(wrong("files", format_args!("{name:?}"), expected));
         }
         let field = format!("files.{name}.sha256");
-        if digest.sha256.len() != 64
-            || !digest
-                .sha256
-                .bytes()
-                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        {
-            return Err(wrong(
-                &field,
-                format_args!("{:?}", digest.sha256),
-                "64 lower-case hexadecimal digits",
-            ));
+        if digest.sha256.len() != 64 || !digest.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(wrong(&field, format_args!("{:?}", digest.sha256), "64 lower-case hexadecimal digits"));
         }
-        in_range(
-            &format!("files.{name}.bytes"),
-            digest.bytes,
-            1..=FILE_BYTES_MAX,
-        )?;
+        in_range(&format!("files.{name}.bytes"), digest.bytes, 1..=FILE_BYTES_MAX)?;
     }
     match REQUIRED.iter().find(|name| !files.contains_key(**name)) {
-        Some(absent) => Err(wrong(
-            "files",
-            "a list without it",
-            format_args!("{absent} to be listed"),
-        )),
+        Some(absent) => Err(wrong("files", "a list without it", format_args!("{absent} to be listed"))),
         None => Ok(()),
     }
 }

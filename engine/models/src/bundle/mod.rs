@@ -34,14 +34,7 @@ pub const EMBED_TOKENS: &str = "onnx/embed_tokens.onnx";
 pub const DECODER: &str = "onnx/decoder_model_merged.onnx";
 
 /// Files that every bundle has besides its manifest.
-pub const REQUIRED: [&str; 6] = [
-    TOKENIZER,
-    PREPROCESSOR,
-    GENERATION,
-    VISION_ENCODER,
-    EMBED_TOKENS,
-    DECODER,
-];
+pub const REQUIRED: [&str; 6] = [TOKENIZER, PREPROCESSOR, GENERATION, VISION_ENCODER, EMBED_TOKENS, DECODER];
 
 /// Configurations longer than this are not read: the longest known is a few kilobytes.
 pub const JSON_BYTES_MAX: u64 = 1 << 20;
@@ -72,13 +65,7 @@ impl Bundle {
             GenerationConfig::parse(json, manifest.language_model.vocab_size)
         })?;
         let fingerprint = fingerprint::of(&manifest);
-        Ok(Self {
-            dir: dir.to_path_buf(),
-            manifest,
-            generation,
-            preprocessor,
-            fingerprint,
-        })
+        Ok(Self { dir: dir.to_path_buf(), manifest, generation, preprocessor, fingerprint })
     }
 
     /// The directory.
@@ -117,15 +104,9 @@ impl Bundle {
     }
 }
 
-fn read_config<T>(
-    path: &Path,
-    parse: impl FnOnce(&[u8]) -> Result<T, ConfigError>,
-) -> Result<T, BundleError> {
+fn read_config<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, ConfigError>) -> Result<T, BundleError> {
     let json = files::read_bounded(path, JSON_BYTES_MAX)?;
-    parse(&json).map_err(|source| BundleError::Config {
-        path: path.to_path_buf(),
-        source,
-    })
+    parse(&json).map_err(|source| BundleError::Config { path: path.to_path_buf(), source })
 }
 
 /// Why a directory is not a usable bundle.

@@ -27,21 +27,8 @@ fn copy() -> tempfile::TempDir {
 #[test]
 fn a_whole_bundle_opens() {
     let bundle = Bundle::open(fixture()).unwrap();
-    assert_eq!(
-        (
-            bundle.name(),
-            bundle.manifest().dim(),
-            bundle.manifest().hidden_size()
-        ),
-        ("tiny", 6, 8)
-    );
-    assert_eq!(
-        (
-            bundle.generation().max_new_tokens,
-            bundle.preprocessor().width()
-        ),
-        (32, 8)
-    );
+    assert_eq!((bundle.name(), bundle.manifest().dim(), bundle.manifest().hidden_size()), ("tiny", 6, 8));
+    assert_eq!((bundle.generation().max_new_tokens, bundle.preprocessor().width()), (32, 8));
     assert!(bundle.path(DECODER).is_file());
 }
 
@@ -54,10 +41,7 @@ fn each_damage_names_the_file_and_the_remedy() {
         let refused = || Bundle::open(dir.path()).unwrap_err();
         let text = |error: &BundleError| {
             let text = error.to_string();
-            assert!(
-                text.contains(path.to_str().unwrap()) && text.contains("again"),
-                "{text}"
-            );
+            assert!(text.contains(path.to_str().unwrap()) && text.contains("again"), "{text}");
         };
 
         let mut changed = bytes.clone();
@@ -65,18 +49,14 @@ fn each_damage_names_the_file_and_the_remedy() {
         std::fs::write(&path, &changed).unwrap();
         let error = refused();
         text(&error);
-        assert!(
-            matches!(&error, BundleError::Hash { expected, found, .. } if expected != found && found.len() == 64)
-        );
+        assert!(matches!(&error, BundleError::Hash { expected, found, .. } if expected != found && found.len() == 64));
 
         for other in [&bytes[..bytes.len() - 1], &[&bytes[..], &[0]].concat()] {
             std::fs::write(&path, other).unwrap();
             let error = refused();
             text(&error);
             let lengths = (bytes.len() as u64, other.len() as u64);
-            assert!(
-                matches!(error, BundleError::Length { expected, found, .. } if (expected, found) == lengths)
-            );
+            assert!(matches!(error, BundleError::Length { expected, found, .. } if (expected, found) == lengths));
         }
 
         std::fs::remove_file(&path).unwrap();
@@ -89,26 +69,12 @@ fn each_damage_names_the_file_and_the_remedy() {
 #[test]
 fn a_directory_without_a_manifest_is_no_bundle() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(
-        matches!(Bundle::open(dir.path()), Err(BundleError::Missing { path }) if path.ends_with(MANIFEST))
-    );
-    assert!(matches!(
-        Bundle::open("/nonexistent/place"),
-        Err(BundleError::Missing { .. })
-    ));
+    assert!(matches!(Bundle::open(dir.path()), Err(BundleError::Missing { path }) if path.ends_with(MANIFEST)));
+    assert!(matches!(Bundle::open("/nonexistent/place"), Err(BundleError::Missing { .. })));
     let file = dir.path().join(MANIFEST);
-    std::fs::File::create(&file)
-        .unwrap()
-        .set_len(JSON_BYTES_MAX + 1)
-        .unwrap();
-    assert!(matches!(
-        Bundle::open(dir.path()),
-        Err(BundleError::TooLong { .. })
-    ));
-    assert!(matches!(
-        Bundle::open(&file),
-        Err(BundleError::Missing { .. })
-    ));
+    std::fs::File::create(&file).unwrap().set_len(JSON_BYTES_MAX + 1).unwrap();
+    assert!(matches!(Bundle::open(dir.path()), Err(BundleError::TooLong { .. })));
+    assert!(matches!(Bundle::open(&file), Err(BundleError::Missing { .. })));
 }
 
 #[test]
@@ -116,11 +82,7 @@ fn an_unlisted_file_beside_the_graphs_is_refused() {
     let dir = copy();
     std::fs::write(dir.path().join("README.md"), "welcome").unwrap();
     Bundle::open(dir.path()).unwrap();
-    std::fs::write(
-        dir.path().join("onnx/decoder_model_merged.onnx_data"),
-        "weights",
-    )
-    .unwrap();
+    std::fs::write(dir.path().join("onnx/decoder_model_merged.onnx_data"), "weights").unwrap();
     let error = Bundle::open(dir.path()).unwrap_err();
     assert!(
         matches!(&error, BundleError::Unlisted { path } if path.ends_with("decoder_model_merged.onnx_data")),
@@ -132,11 +94,7 @@ fn an_unlisted_file_beside_the_graphs_is_refused() {
 fn every_field_is_checked() {
     let hash = "0".repeat(64);
     for (pointer, value, says) in [
-        (
-            "/format",
-            json!("zip"),
-            "`format` is zip; expected fromagerie-bundle",
-        ),
+        ("/format", json!("zip"), "`format` is zip; expected fromagerie-bundle"),
         ("/version", json!(2), "`version` is 2; expected 1"),
         ("/version", json!(-1), "invalid value"),
         ("/name", json!(""), "`name`"),
@@ -146,134 +104,46 @@ fn every_field_is_checked() {
             json!("flamingo"),
             "`architecture` is \"flamingo\", which this version does not know; it knows: fromage",
         ),
-        (
-            "/language_model/hidden_size",
-            json!(0),
-            "`language_model.hidden_size` is 0; expected 1 to 65536",
-        ),
-        (
-            "/language_model/num_hidden_layers",
-            json!(4_000_000_000u32),
-            "`language_model.num_hidden_layers`",
-        ),
-        (
-            "/language_model/num_key_value_heads",
-            json!(0),
-            "`language_model.num_key_value_heads`",
-        ),
+        ("/language_model/hidden_size", json!(0), "`language_model.hidden_size` is 0; expected 1 to 65536"),
+        ("/language_model/num_hidden_layers", json!(4_000_000_000u32), "`language_model.num_hidden_layers`"),
+        ("/language_model/num_key_value_heads", json!(0), "`language_model.num_key_value_heads`"),
         ("/language_model/head_dim", json!(1.5), "invalid type"),
-        (
-            "/language_model/vocab_size",
-            json!(1),
-            "`language_model.vocab_size`",
-        ),
-        (
-            "/language_model/max_position_embeddings",
-            json!(0),
-            "`language_model.max_position_embeddings`",
-        ),
-        (
-            "/vision/num_visual_tokens",
-            json!(0),
-            "`vision.num_visual_tokens`",
-        ),
-        (
-            "/vision/feature_dim",
-            json!(u32::MAX),
-            "`vision.feature_dim`",
-        ),
+        ("/language_model/vocab_size", json!(1), "`language_model.vocab_size`"),
+        ("/language_model/max_position_embeddings", json!(0), "`language_model.max_position_embeddings`"),
+        ("/vision/num_visual_tokens", json!(0), "`vision.num_visual_tokens`"),
+        ("/vision/feature_dim", json!(u32::MAX), "`vision.feature_dim`"),
         ("/retrieval/dim", json!(0), "`retrieval.dim`"),
-        (
-            "/retrieval/ret_token_ids",
-            json!([]),
-            "`retrieval.ret_token_ids` is a list of 0",
-        ),
-        (
-            "/retrieval/ret_token_ids",
-            json!([5, 5]),
-            "`retrieval.ret_token_ids` is 5 twice",
-        ),
-        (
-            "/retrieval/ret_token_ids",
-            json!([100_000]),
-            "`retrieval.ret_token_ids` is 100000",
-        ),
-        (
-            "/dialogue",
-            json!({"user": ["", ""]}),
-            "missing field `assistant`",
-        ),
+        ("/retrieval/ret_token_ids", json!([]), "`retrieval.ret_token_ids` is a list of 0"),
+        ("/retrieval/ret_token_ids", json!([5, 5]), "`retrieval.ret_token_ids` is 5 twice"),
+        ("/retrieval/ret_token_ids", json!([100_000]), "`retrieval.ret_token_ids` is 100000"),
+        ("/dialogue", json!({"user": ["", ""]}), "missing field `assistant`"),
         ("/dialogue/user", json!(["one"]), "invalid length 1"),
-        (
-            "/dialogue/image_context_weight",
-            json!(-1),
-            "`dialogue.image_context_weight` is -1",
-        ),
-        (
-            "/dialogue/preamble",
-            json!("x".repeat(70_000)),
-            "bytes long; expected at most 65536",
-        ),
+        ("/dialogue/image_context_weight", json!(-1), "`dialogue.image_context_weight` is -1"),
+        ("/dialogue/preamble", json!("x".repeat(70_000)), "bytes long; expected at most 65536"),
         ("/files", json!({}), "tokenizer.json to be listed"),
-        (
-            "/files/tokenizer.json/bytes",
-            json!(0),
-            "`files.tokenizer.json.bytes` is 0",
-        ),
-        (
-            "/files/tokenizer.json/sha256",
-            json!("ABC"),
-            "64 lower-case hexadecimal digits",
-        ),
+        ("/files/tokenizer.json/bytes", json!(0), "`files.tokenizer.json.bytes` is 0"),
+        ("/files/tokenizer.json/sha256", json!("ABC"), "64 lower-case hexadecimal digits"),
     ] {
         let mut broken = manifest();
         *broken.pointer_mut(pointer).unwrap() = value;
-        let error = Manifest::parse(broken.to_string().as_bytes())
-            .unwrap_err()
-            .to_string();
+        let error = Manifest::parse(broken.to_string().as_bytes()).unwrap_err().to_string();
         assert!(error.contains(says), "{pointer}: {error}");
     }
-    for place in [
-        "",
-        "/language_model",
-        "/vision",
-        "/retrieval",
-        "/dialogue",
-        "/files/tokenizer.json",
-    ] {
+    for place in ["", "/language_model", "/vision", "/retrieval", "/dialogue", "/files/tokenizer.json"] {
         let mut broken = manifest();
         broken.pointer_mut(place).unwrap()["extra"] = json!({"sha256": hash, "bytes": "x"});
-        let error = Manifest::parse(broken.to_string().as_bytes())
-            .unwrap_err()
-            .to_string();
+        let error = Manifest::parse(broken.to_string().as_bytes()).unwrap_err().to_string();
         assert!(error.contains("unknown field `extra`"), "{place}: {error}");
     }
 }
 
 #[test]
 fn file_names_cannot_leave_the_directory() {
-    for name in [
-        "../x",
-        "/etc/passwd",
-        "a/../../x",
-        "a//b",
-        "./a",
-        "a\\b",
-        "C:x",
-        "",
-        "a/",
-        "a\0b",
-        MANIFEST,
-    ] {
+    for name in ["../x", "/etc/passwd", "a/../../x", "a//b", "./a", "a\\b", "C:x", "", "a/", "a\0b", MANIFEST] {
         let mut broken = manifest();
         broken["files"][name] = json!({"sha256": "0".repeat(64), "bytes": 1});
-        let error = Manifest::parse(broken.to_string().as_bytes())
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("a relative path of plain names"),
-            "{name:?}: {error}"
-        );
+        let error = Manifest::parse(broken.to_string().as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("a relative path of plain names"), "{name:?}: {error}");
     }
 }
 
@@ -281,39 +151,20 @@ fn file_names_cannot_leave_the_directory() {
 fn without_a_dialogue_a_newline_ends_a_turn() {
     let mut plain = manifest();
     plain.as_object_mut().unwrap().remove("dialogue");
-    let dialogue = Manifest::parse(plain.to_string().as_bytes())
-        .unwrap()
-        .dialogue;
-    assert_eq!(
-        (dialogue.user, dialogue.preamble.as_str()),
-        ([String::new(), "\n".into()], "")
-    );
+    let dialogue = Manifest::parse(plain.to_string().as_bytes()).unwrap().dialogue;
+    assert_eq!((dialogue.user, dialogue.preamble.as_str()), ([String::new(), "\n".into()], ""));
 }
 
 #[test]
 fn the_fingerprint_covers_the_pictures_side_and_nothing_else() {
-    let of = |manifest: &Value| {
-        fingerprint::of(&Manifest::parse(manifest.to_string().as_bytes()).unwrap())
-    };
+    let of = |manifest: &Value| fingerprint::of(&Manifest::parse(manifest.to_string().as_bytes()).unwrap());
     let base = of(&manifest());
     for (pointer, value, same) in [
         ("/name", json!("other"), true),
-        (
-            "/files/onnx~1decoder_model_merged.onnx/sha256",
-            json!("1".repeat(64)),
-            true,
-        ),
+        ("/files/onnx~1decoder_model_merged.onnx/sha256", json!("1".repeat(64)), true),
         ("/files/tokenizer.json/sha256", json!("1".repeat(64)), true),
-        (
-            "/files/onnx~1vision_encoder.onnx/sha256",
-            json!("1".repeat(64)),
-            false,
-        ),
-        (
-            "/files/preprocessor_config.json/sha256",
-            json!("1".repeat(64)),
-            false,
-        ),
+        ("/files/onnx~1vision_encoder.onnx/sha256", json!("1".repeat(64)), false),
+        ("/files/preprocessor_config.json/sha256", json!("1".repeat(64)), false),
         ("/retrieval/dim", json!(7), false),
     ] {
         let mut other = manifest();
@@ -321,8 +172,7 @@ fn the_fingerprint_covers_the_pictures_side_and_nothing_else() {
         assert_eq!(of(&other) == base, same, "{pointer}");
     }
     let mut external = manifest();
-    external["files"]["onnx/vision_encoder.onnx_data"] =
-        json!({"sha256": "2".repeat(64), "bytes": 9});
+    external["files"]["onnx/vision_encoder.onnx_data"] = json!({"sha256": "2".repeat(64), "bytes": 9});
     assert_ne!(of(&external), base, "external weights of the vision graph");
 }
 

@@ -22,9 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bundle::fingerprint;
 use crate::bundle::generation::GenerationConfig;
-use crate::bundle::manifest::{bare_text, 
-    Dialogue, FORMAT, LanguageModel, Manifest, Retrieval, VERSION, Vision,
-};
+use crate::bundle::manifest::{Dialogue, FORMAT, LanguageModel, Manifest, Retrieval, VERSION, Vision, bare_text};
 use crate::cache::{Cache, CacheState};
 use crate::embeds::Embeds;
 use crate::error::ModelError;
@@ -106,14 +104,8 @@ impl FakeModel {
                     vocab_size: VOCAB_SIZE,
                     max_position_embeddings: POSITIONS,
                 },
-                vision: Vision {
-                    num_visual_tokens: VISUAL_TOKENS as u32,
-                    feature_dim: 3,
-                },
-                retrieval: Retrieval {
-                    dim: space::DIM as u32,
-                    ret_token_ids: vec![RET],
-                },
+                vision: Vision { num_visual_tokens: VISUAL_TOKENS as u32, feature_dim: 3 },
+                retrieval: Retrieval { dim: space::DIM as u32, ret_token_ids: vec![RET] },
                 dialogue,
                 files: Default::default(),
             },
@@ -189,31 +181,17 @@ impl FakeModel {
             return Err(ModelError::Empty { what: "forward" });
         }
         if embeds.width() != HIDDEN {
-            return Err(ModelError::WrongWidth {
-                expected: HIDDEN,
-                found: embeds.width(),
-            });
+            return Err(ModelError::WrongWidth { expected: HIDDEN, found: embeds.width() });
         }
         let (cached, added) = (state.0.len(), embeds.len());
         let limit = self.manifest.language_model.max_position_embeddings as usize;
         if cached + added > limit {
-            return Err(ModelError::ContextFull {
-                cached,
-                added,
-                limit,
-            });
+            return Err(ModelError::ContextFull { cached, added, limit });
         }
         self.counters.forward_calls.fetch_add(1, Ordering::Relaxed);
-        self.counters
-            .tokens_fed
-            .fetch_add(added as u64, Ordering::Relaxed);
-        state
-            .0
-            .extend(embeds.data().chunks_exact(HIDDEN).map(Row::read));
-        let mut forward = Forward {
-            logits: Vec::new(),
-            retrieval: Vec::with_capacity(added * space::DIM),
-        };
+        self.counters.tokens_fed.fetch_add(added as u64, Ordering::Relaxed);
+        state.0.extend(embeds.data().chunks_exact(HIDDEN).map(Row::read));
+        let mut forward = Forward { logits: Vec::new(), retrieval: Vec::with_capacity(added * space::DIM) };
         for end in cached + 1..=cached + added {
             let read = &state.0[..end];
             forward.retrieval.extend(read::query(read, &self.words));
@@ -264,10 +242,7 @@ impl Model for FakeModel {
         let mut rows = Vec::with_capacity(ids.len() * HIDDEN);
         for id in ids {
             if *id >= VOCAB_SIZE {
-                return Err(ModelError::TokenOutOfRange {
-                    id: *id,
-                    vocab_size: VOCAB_SIZE,
-                });
+                return Err(ModelError::TokenOutOfRange { id: *id, vocab_size: VOCAB_SIZE });
             }
             Row::Token(*id).write(&mut rows);
         }
@@ -290,13 +265,8 @@ impl Model for FakeModel {
 
     fn encode_images(&self, images: &[Pixels]) -> Result<Vec<ImageEncoding>, ModelError> {
         self.counters.image_batches.fetch_add(1, Ordering::Relaxed);
-        self.counters
-            .images_encoded
-            .fetch_add(images.len() as u64, Ordering::Relaxed);
-        images
-            .iter()
-            .map(|pixels| self.encode_image(pixels))
-            .collect()
+        self.counters.images_encoded.fetch_add(images.len() as u64, Ordering::Relaxed);
+        images.iter().map(|pixels| self.encode_image(pixels)).collect()
     }
 }
 
@@ -305,30 +275,18 @@ impl FakeModel {
         let (width, height) = (self.preprocessor.width(), self.preprocessor.height());
         let (found_width, found_height) = (pixels.width(), pixels.height());
         if (width, height) != (found_width, found_height) {
-            return Err(ModelError::WrongPixels {
-                width,
-                height,
-                found_width,
-                found_height,
-            });
+            return Err(ModelError::WrongPixels { width, height, found_width, found_height });
         }
         let plane = width as usize * height as usize;
-        let mean: Vec<f32> = pixels
-            .data()
-            .chunks_exact(plane)
-            .map(|plane| plane.iter().sum::<f32>() / plane.len() as f32)
-            .collect();
+        let mean: Vec<f32> =
+            pixels.data().chunks_exact(plane).map(|plane| plane.iter().sum::<f32>() / plane.len() as f32).collect();
         let colour = [mean[0], mean[1], mean[2]];
         let retrieval = space::of_colour(colour);
         let mut visual_tokens = Vec::new();
         for _ in 0..VISUAL_TOKENS {
             Row::Visual(retrieval).write(&mut visual_tokens);
         }
-        Ok(ImageEncoding {
-            retrieval: retrieval.to_vec(),
-            visual_tokens,
-            features: mean,
-        })
+        Ok(ImageEncoding { retrieval: retrieval.to_vec(), visual_tokens, features: mean })
     }
 }
 

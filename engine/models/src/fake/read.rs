@@ -28,11 +28,7 @@ impl Row {
 
     /// `row` is [`HIDDEN`] wide.
     pub(super) fn read(row: &[f32]) -> Self {
-        if row[0] > 0.5 {
-            Self::Visual(std::array::from_fn(|at| row[2 + at]))
-        } else {
-            Self::Token(row[1] as u32)
-        }
+        if row[0] > 0.5 { Self::Visual(std::array::from_fn(|at| row[2 + at])) } else { Self::Token(row[1] as u32) }
     }
 
     fn is(self, id: u32) -> bool {
@@ -46,32 +42,15 @@ impl Row {
 /// last line is the reply and the one before is the question.
 pub(super) fn turn(rows: &[Row], words: &Words) -> (String, usize) {
     let chat = rows.iter().any(|row| row.is(IM_START));
-    let (opens, closes) = if chat {
-        (IM_START, IM_END)
-    } else {
-        (NEWLINE, NEWLINE)
-    };
-    let last = rows
-        .iter()
-        .rposition(|row| row.is(opens))
-        .map_or(0, |at| at + 1);
+    let (opens, closes) = if chat { (IM_START, IM_END) } else { (NEWLINE, NEWLINE) };
+    let last = rows.iter().rposition(|row| row.is(opens)).map_or(0, |at| at + 1);
     // `assistant`, newline
     let header = if chat { 2 } else { 0 };
-    let said = rows[last..]
-        .iter()
-        .filter(|row| matches!(row, Row::Token(_)))
-        .count()
-        .saturating_sub(header);
+    let said = rows[last..].iter().filter(|row| matches!(row, Row::Token(_))).count().saturating_sub(header);
     let before = &rows[..last.saturating_sub(1)];
-    let question = before
-        .iter()
-        .rposition(|row| row.is(opens))
-        .map_or(0, |at| at + 1 + header);
+    let question = before.iter().rposition(|row| row.is(opens)).map_or(0, |at| at + 1 + header);
     let asked = before.get(question..).unwrap_or_default();
-    let end = asked
-        .iter()
-        .position(|row| row.is(closes))
-        .unwrap_or(asked.len());
+    let end = asked.iter().position(|row| row.is(closes)).unwrap_or(asked.len());
     (text(&asked[..end], words), said)
 }
 
@@ -103,9 +82,7 @@ pub(super) fn query(rows: &[Row], words: &Words) -> [f32; DIM] {
             }
             Row::Token(BOS | RET | NEWLINE) => None,
             Row::Token(_) if assistant => None,
-            Row::Token(id) => words
-                .piece(*id)
-                .and_then(|piece| space::of_word(&piece.trim().to_lowercase())),
+            Row::Token(id) => words.piece(*id).and_then(|piece| space::of_word(&piece.trim().to_lowercase())),
             Row::Visual(vector) => Some(vector.map(|value| value / super::VISUAL_TOKENS as f32)),
         };
         if let Some(vector) = vector {
@@ -114,9 +91,7 @@ pub(super) fn query(rows: &[Row], words: &Words) -> [f32; DIM] {
                 sum = sum.map(|value| value * FADE);
                 asked_in_turn = true;
             }
-            sum.iter_mut()
-                .zip(vector)
-                .for_each(|(sum, value)| *sum += value);
+            sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
         }
     }
     // A conversation about nothing still has a direction, so that a query exists.

@@ -11,9 +11,7 @@ impl Default for Script {
     fn default() -> Self {
         let asks = ["show", "picture", "image", "photo", "another"];
         let rules = asks.map(|word| (word.to_owned(), "Here it is:[RET]".to_owned()));
-        Self {
-            rules: rules.to_vec(),
-        }
+        Self { rules: rules.to_vec() }
     }
 }
 
@@ -25,10 +23,7 @@ impl Script {
 
     /// The reply to what the user said.
     pub fn reply(&self, question: &str) -> String {
-        let said: Vec<String> = question
-            .split(|c: char| !c.is_alphanumeric())
-            .map(str::to_lowercase)
-            .collect();
+        let said: Vec<String> = question.split(|c: char| !c.is_alphanumeric()).map(str::to_lowercase).collect();
         let fits = |(trigger, _): &&(String, String)| trigger.is_empty() || said.contains(trigger);
         match self.rules.iter().rev().find(fits) {
             Some((_, reply)) => reply.clone(),

@@ -96,8 +96,8 @@ pub fn of_word(word: &str) -> Option<[f32; DIM]> {
 
 /// FNV-1a, 64 bits, with its upper half folded in.
 pub(super) fn hash(bytes: &[u8]) -> u64 {
-    let hash = bytes.iter().fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3)
-    });
+    let hash = bytes
+        .iter()
+        .fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3));
     hash ^ hash >> 32
 }

@@ -21,12 +21,8 @@ pub const RET: u32 = 4;
 /// Ids end before this one.
 pub const VOCAB_SIZE: u32 = 8192;
 
-const SPECIAL: [(&str, u32); 4] = [
-    ("<|endoftext|>", BOS),
-    ("<|im_start|>", IM_START),
-    ("<|im_end|>", IM_END),
-    ("[RET]", RET),
-];
+const SPECIAL: [(&str, u32); 4] =
+    [("<|endoftext|>", BOS), ("<|im_start|>", IM_START), ("<|im_end|>", IM_END), ("[RET]", RET)];
 const FIRST_WORD: u32 = 16;
 
 /// Every word met so far. An id follows from the word's hash, so it is the same in every run unless two collide.
@@ -41,21 +37,12 @@ impl Words {
         let mut ids = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
-            let marked = SPECIAL
-                .iter()
-                .find(|(name, _)| special && rest.starts_with(name));
+            let marked = SPECIAL.iter().find(|(name, _)| special && rest.starts_with(name));
             let (id, len) = match marked {
                 Some((name, id)) => (*id, name.len()),
                 None => {
                     let len = piece(rest);
-                    (
-                        if &rest[..len] == "\n" {
-                            NEWLINE
-                        } else {
-                            self.id(&rest[..len])
-                        },
-                        len,
-                    )
+                    (if &rest[..len] == "\n" { NEWLINE } else { self.id(&rest[..len]) }, len)
                 }
             };
             ids.push(id);
@@ -82,11 +69,7 @@ impl Words {
 
     /// The piece of text behind an id.
     pub fn piece(&self, id: u32) -> Option<String> {
-        if id == NEWLINE {
-            Some("\n".into())
-        } else {
-            self.known.lock().get(&id).cloned()
-        }
+        if id == NEWLINE { Some("\n".into()) } else { self.known.lock().get(&id).cloned() }
     }
 
     fn id(&self, piece: &str) -> u32 {
@@ -95,9 +78,7 @@ impl Words {
         let start = hash(piece.as_bytes()) % words;
         // A test that uses up the whole vocabulary gets the first id again, which is a good deal better than a hang.
         let place = (0..words).map(|step| FIRST_WORD + ((start + step) % words) as u32);
-        let free = place
-            .into_iter()
-            .find(|id| known.get(id).is_none_or(|other| other == piece));
+        let free = place.into_iter().find(|id| known.get(id).is_none_or(|other| other == piece));
         let id = free.unwrap_or(FIRST_WORD + start as u32);
         known.entry(id).or_insert_with(|| piece.into());
         id
@@ -105,21 +86,12 @@ impl Words {
 }
 
 fn unknown(id: u32) -> ModelError {
-    TokenizerError::Decode {
-        why: format!("no text has had the token {id}"),
-    }
-    .into()
+    TokenizerError::Decode { why: format!("no text has had the token {id}") }.into()
 }
 
 /// Length of the first piece: a word with one space before it, or any one character.
 fn piece(text: &str) -> usize {
     let space = usize::from(text.starts_with(' '));
-    let word = text[space..]
-        .find(|c: char| !c.is_alphanumeric())
-        .unwrap_or(text.len() - space);
-    if word > 0 {
-        space + word
-    } else {
-        text.chars().next().map_or(0, char::len_utf8)
-    }
+    let word = text[space..].find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len() - space);
+    if word > 0 { space + word } else { text.chars().next().map_or(0, char::len_utf8) }
 }

@@ -37,23 +37,12 @@ impl<'a> Canvas<'a> {
     /// The picture without its opacity.
     pub(super) fn plain(picture: &'a Picture) -> Self {
         let (width, height) = (picture.width(), picture.height());
-        Self {
-            picture,
-            width,
-            height,
-            offset: (0, 0),
-            columns: 0..width,
-            rows: 0..height,
-            background: None,
-        }
+        Self { picture, width, height, offset: (0, 0), columns: 0..width, rows: 0..height, background: None }
     }
 
     /// The whole picture on a background.
     pub(super) fn on(picture: &'a Picture, background: [u8; 3]) -> Self {
-        Self {
-            background: Some(background),
-            ..Self::plain(picture)
-        }
+        Self { background: Some(background), ..Self::plain(picture) }
     }
 
     /// The picture, or what is visible of it, on the rule's background.
@@ -66,23 +55,14 @@ impl<'a> Canvas<'a> {
         let (width, height) = (columns.len() as u32, rows.len() as u32);
         let side = (f64::from(width.max(height)) * (1.0 + 2.0 * rule.margin)).ceil() as u32;
         let offset = ((side - width) / 2, (side - height) / 2);
-        Self {
-            width: side,
-            height: side,
-            offset,
-            columns,
-            rows,
-            ..whole
-        }
+        Self { width: side, height: side, offset, columns, rows, ..whole }
     }
 }
 
 impl Canvas<'_> {
     /// The picture's row that lies in row `y` of the canvas.
     fn shown(&self, y: u32) -> Option<u32> {
-        y.checked_sub(self.offset.1)
-            .map(|y| y + self.rows.start)
-            .filter(|y| self.rows.contains(y))
+        y.checked_sub(self.offset.1).map(|y| y + self.rows.start).filter(|y| self.rows.contains(y))
     }
 }
 
@@ -92,19 +72,14 @@ impl Rows for Canvas<'_> {
     }
 
     fn single_colour(&self, y: u32) -> Option<[u8; 3]> {
-        if self.shown(y).is_some() {
-            None
-        } else {
-            self.background
-        }
+        if self.shown(y).is_some() { None } else { self.background }
     }
 
     fn row<'b>(&'b self, y: u32, scratch: &'b mut Vec<u8>) -> &'b [u8] {
         let shown = self.shown(y);
         let channels = self.picture.channels();
         let part = shown.map(|y| {
-            let columns =
-                self.columns.start as usize * channels..self.columns.end as usize * channels;
+            let columns = self.columns.start as usize * channels..self.columns.end as usize * channels;
             &self.picture.row(y)[columns]
         });
         match (part, self.background) {
@@ -130,9 +105,7 @@ impl Rows for Canvas<'_> {
 /// `colour` of opacity `alpha` before `behind`, rounded to the nearest; 255 is odd, so there are no ties.
 fn blend(colour: [u8; 3], alpha: u8, behind: [u8; 3]) -> [u8; 3] {
     let (alpha, rest) = (u32::from(alpha), u32::from(255 - alpha));
-    std::array::from_fn(|c| {
-        ((u32::from(colour[c]) * alpha + u32::from(behind[c]) * rest + 127) / 255) as u8
-    })
+    std::array::from_fn(|c| ((u32::from(colour[c]) * alpha + u32::from(behind[c]) * rest + 127) / 255) as u8)
 }
 
 /// Columns and rows of the smallest box around all pixels that are not fully transparent.

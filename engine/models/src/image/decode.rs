@@ -26,12 +26,7 @@ pub struct ImageLimits {
 
 impl Default for ImageLimits {
     fn default() -> Self {
-        Self {
-            bytes_max: 64 << 20,
-            pixels_max: 64 << 20,
-            side_max: 16_384,
-            memory_bytes_max: 512 << 20,
-        }
+        Self { bytes_max: 64 << 20, pixels_max: 64 << 20, side_max: 16_384, memory_bytes_max: 512 << 20 }
     }
 }
 
@@ -41,10 +36,7 @@ impl Default for ImageLimits {
 /// [`ImageError`], one variant for each cause.
 pub fn decode_image(bytes: &[u8], limits: &ImageLimits) -> Result<Picture, ImageError> {
     if bytes.len() > limits.bytes_max {
-        return Err(ImageError::TooManyBytes {
-            bytes: bytes.len(),
-            limit: limits.bytes_max,
-        });
+        return Err(ImageError::TooManyBytes { bytes: bytes.len(), limit: limits.bytes_max });
     }
     let (format, name) = format::recognise(bytes)?;
     // These decoders make up what is missing, and say nothing.
@@ -54,18 +46,11 @@ pub fn decode_image(bytes: &[u8], limits: &ImageLimits) -> Result<Picture, Image
         _ => false,
     };
     if cut_off {
-        return Err(ImageError::Truncated {
-            format: name,
-            bytes: bytes.len(),
-        });
+        return Err(ImageError::Truncated { format: name, bytes: bytes.len() });
     }
     // Decoders are other people's code on hostile input: a panic in one must not take the process along.
-    catch_unwind(|| decode_as(bytes, format, name, limits)).unwrap_or_else(|_| {
-        Err(ImageError::Damaged {
-            format: name,
-            reason: "the decoder gave up".into(),
-        })
-    })
+    catch_unwind(|| decode_as(bytes, format, name, limits))
+        .unwrap_or_else(|_| Err(ImageError::Damaged { format: name, reason: "the decoder gave up".into() }))
 }
 
 fn decode_as(
@@ -83,39 +68,21 @@ fn decode_as(
     let (width, height) = decoder.dimensions();
     check_size(width, height, limits)?;
     if decoder.total_bytes() > limits.memory_bytes_max {
-        return Err(ImageError::TooMuchMemory {
-            width,
-            height,
-            limit: limits.memory_bytes_max,
-        });
+        return Err(ImageError::TooMuchMemory { width, height, limit: limits.memory_bytes_max });
     }
-    let orientation = decoder
-        .orientation()
-        .unwrap_or(image::metadata::Orientation::NoTransforms);
+    let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
     let mut decoded = DynamicImage::from_decoder(decoder).map_err(|error| match error {
-        image::ImageError::Limits(_) => ImageError::TooMuchMemory {
-            width,
-            height,
-            limit: limits.memory_bytes_max,
-        },
+        image::ImageError::Limits(_) => ImageError::TooMuchMemory { width, height, limit: limits.memory_bytes_max },
         other => reason(other),
     })?;
     decoded.apply_orientation(orientation);
-    picture(decoded).ok_or_else(|| ImageError::Damaged {
-        format: name,
-        reason: "it has no pixels".into(),
-    })
+    picture(decoded).ok_or_else(|| ImageError::Damaged { format: name, reason: "it has no pixels".into() })
 }
 
 fn check_size(width: u32, height: u32, limits: &ImageLimits) -> Result<(), ImageError> {
     let (side_max, pixels_max) = (limits.side_max, limits.pixels_max);
     if width.max(height) > side_max || u64::from(width) * u64::from(height) > pixels_max {
-        return Err(ImageError::TooLarge {
-            width,
-            height,
-            side_max,
-            pixels_max,
-        });
+        return Err(ImageError::TooLarge { width, height, side_max, pixels_max });
     }
     Ok(())
 }
@@ -134,13 +101,8 @@ fn explain(error: image::ImageError, format: &'static str, bytes: usize) -> Imag
         return ImageError::Truncated { format, bytes };
     }
     match error {
-        image::ImageError::Unsupported(what) => ImageError::Unsupported {
-            format: format!("such {format} ({what})"),
-        },
-        other => ImageError::Damaged {
-            format,
-            reason: other.to_string(),
-        },
+        image::ImageError::Unsupported(what) => ImageError::Unsupported { format: format!("such {format} ({what})") },
+        other => ImageError::Damaged { format, reason: other.to_string() },
     }
 }
 
@@ -157,13 +119,7 @@ fn ended_early(error: &image::ImageError) -> bool {
     }
     // Some decoders have no kind for it, only words.
     let words = error.to_string().to_lowercase();
-    [
-        "unexpected end of file",
-        "unexpected eof",
-        "failed to fill whole buffer",
-    ]
-    .iter()
-    .any(|said| words.contains(said))
+    ["unexpected end of file", "unexpected eof", "failed to fill whole buffer"].iter().any(|said| words.contains(said))
 }
 
 /// Whether a WebP has all the bytes that its RIFF header counts from the ninth on.
@@ -179,10 +135,7 @@ fn jpeg_has_an_end(bytes: &[u8]) -> bool {
     let mut at = 2;
     loop {
         // Entropy-coded data runs up to the next marker; in it FF is followed by 00, or by a restart marker.
-        let Some(skipped) = bytes
-            .get(at..)
-            .and_then(|rest| rest.iter().position(|byte| *byte == 0xFF))
-        else {
+        let Some(skipped) = bytes.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == 0xFF)) else {
             return false;
         };
         at += skipped + 1;

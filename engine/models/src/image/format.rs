@@ -44,10 +44,7 @@ const MISTAKEN: [(&[u8], &str); 11] = [
     (b"OggS", "an Ogg recording"),
     (b"\x1A\x45\xDF\xA3", "a Matroska or WebM video"),
     (b"SQLite format 3", "an SQLite database"),
-    (
-        b"version https://git-lfs",
-        "a Git LFS pointer (the file itself was not fetched)",
-    ),
+    (b"version https://git-lfs", "a Git LFS pointer (the file itself was not fetched)"),
     (b"data:image/", "a data URL (send the decoded bytes)"),
 ];
 
@@ -61,13 +58,8 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str), Ima
     {
         return Ok(*found);
     }
-    let unsupported = |format: &str| {
-        Err(ImageError::Unsupported {
-            format: format.into(),
-        })
-    };
-    let begins_at =
-        |at: usize, with: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(with));
+    let unsupported = |format: &str| Err(ImageError::Unsupported { format: format.into() });
+    let begins_at = |at: usize, with: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(with));
     if let Some((_, _, name)) = RECOGNISED.iter().find(|(at, with, _)| begins_at(*at, with)) {
         return unsupported(name);
     }
@@ -95,10 +87,7 @@ fn looks_like(bytes: &[u8]) -> &'static str {
         }
         Err(_) => return "binary data of no known format",
     };
-    let text = text
-        .trim_start_matches('\u{FEFF}')
-        .trim_start()
-        .to_ascii_lowercase();
+    let text = text.trim_start_matches('\u{FEFF}').trim_start().to_ascii_lowercase();
     match text.as_bytes() {
         [] if bytes.is_empty() => "nothing: there are no bytes",
         [] => "blank text",

@@ -72,9 +72,7 @@ pub enum ImageError {
         limit: usize,
     },
     /// A picture that needs more memory to decode than allowed.
-    #[error(
-        "decoding the picture of {width}x{height} pixels needs more than {limit} bytes of memory"
-    )]
+    #[error("decoding the picture of {width}x{height} pixels needs more than {limit} bytes of memory")]
     TooMuchMemory {
         /// Width by the header.
         width: u32,

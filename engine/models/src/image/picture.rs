@@ -32,14 +32,8 @@ impl Picture {
     }
 
     fn new(width: u32, height: u32, channels: usize, data: Vec<u8>) -> Option<Self> {
-        let fits =
-            width > 0 && height > 0 && data.len() == width as usize * height as usize * channels;
-        fits.then_some(Self {
-            width,
-            height,
-            channels,
-            data,
-        })
+        let fits = width > 0 && height > 0 && data.len() == width as usize * height as usize * channels;
+        fits.then_some(Self { width, height, channels, data })
     }
 
     /// Pixels in a row.

@@ -101,11 +101,7 @@ impl Preprocessor {
         Ok(Self {
             shortest_edge,
             crop_width: in_range("crop_size.width", config.crop_size.width, 1..=shortest_edge)?,
-            crop_height: in_range(
-                "crop_size.height",
-                config.crop_size.height,
-                1..=shortest_edge,
-            )?,
+            crop_height: in_range("crop_size.height", config.crop_size.height, 1..=shortest_edge)?,
             values: values(&config)?,
             transparency: config.transparency,
         })
@@ -114,21 +110,9 @@ impl Preprocessor {
     /// Makes squares of `side` pixels, values 0 to 1, transparency on white: for models that read plain bytes.
     pub(crate) fn bytes(side: u32) -> Self {
         let mut values = Box::new([[0.0; 256]; 3]);
-        values
-            .iter_mut()
-            .for_each(|channel| *channel = std::array::from_fn(|byte| byte as f32 / 255.0));
-        let transparency = Some(Transparency {
-            background: [255; 3],
-            trim: false,
-            margin: 0.0,
-        });
-        Self {
-            shortest_edge: side,
-            crop_width: side,
-            crop_height: side,
-            transparency,
-            values,
-        }
+        values.iter_mut().for_each(|channel| *channel = std::array::from_fn(|byte| byte as f32 / 255.0));
+        let transparency = Some(Transparency { background: [255; 3], trim: false, margin: 0.0 });
+        Self { shortest_edge: side, crop_width: side, crop_height: side, transparency, values }
     }
 
     /// Width of the [`Pixels`] made.
@@ -147,19 +131,9 @@ impl Preprocessor {
         let plane = self.crop_width as usize * self.crop_height as usize;
         let mut data = Vec::with_capacity(3 * plane);
         for (channel, values) in self.values.iter().enumerate() {
-            data.extend(
-                cropped
-                    .iter()
-                    .skip(channel)
-                    .step_by(3)
-                    .map(|byte| values[usize::from(*byte)]),
-            );
+            data.extend(cropped.iter().skip(channel).step_by(3).map(|byte| values[usize::from(*byte)]));
         }
-        Pixels {
-            width: self.crop_width,
-            height: self.crop_height,
-            data,
-        }
+        Pixels { width: self.crop_width, height: self.crop_height, data }
     }
 
     /// The bytes of the tensor before scaling: RGB, row by row.
@@ -170,44 +144,25 @@ impl Preprocessor {
         };
         let (width, height) = canvas.size();
         let target = shortest_side_to(width, height, self.shortest_edge);
-        let window = Window {
-            columns: centre(target.0, self.crop_width),
-            rows: centre(target.1, self.crop_height),
-        };
+        let window = Window { columns: centre(target.0, self.crop_width), rows: centre(target.1, self.crop_height) };
         bicubic(&canvas, target, &window)
     }
 }
 
 /// The value of every byte: scaled as f64 and normalised as f32, as Hugging Face's processor computes it.
 fn values(config: &Config) -> Result<Box<[[f32; 256]; 3]>, ConfigError> {
-    let factor = if config.do_rescale {
-        config.rescale_factor
-    } else {
-        1.0
-    };
+    let factor = if config.do_rescale { config.rescale_factor } else { 1.0 };
     in_range("rescale_factor", factor, f64::MIN_POSITIVE..=1e6)?;
     let mut values = Box::new([[0.0; 256]; 3]);
-    for ((channel, mean), std) in values
-        .iter_mut()
-        .zip(config.image_mean)
-        .zip(config.image_std)
-    {
+    for ((channel, mean), std) in values.iter_mut().zip(config.image_mean).zip(config.image_std) {
         in_range("image_mean", mean, -1e6..=1e6)?;
         in_range("image_std", std, 1e-6..=1e6)?;
         for (byte, value) in channel.iter_mut().enumerate() {
             let scaled = (byte as f64 * factor) as f32;
-            *value = if config.do_normalize {
-                (scaled - mean) / std
-            } else {
-                scaled
-            };
+            *value = if config.do_normalize { (scaled - mean) / std } else { scaled };
         }
         if channel.iter().any(|value| !value.is_finite()) {
-            return Err(wrong(
-                "rescale_factor",
-                factor,
-                "a factor that leaves all pixel values finite",
-            ));
+            return Err(wrong("rescale_factor", factor, "a factor that leaves all pixel values finite"));
         }
     }
     Ok(values)
@@ -217,11 +172,7 @@ fn values(config: &Config) -> Result<Box<[[f32; 256]; 3]>, ConfigError> {
 fn shortest_side_to(width: u32, height: u32, side: u32) -> (u32, u32) {
     let (short, long) = (width.min(height), width.max(height));
     let longer = (f64::from(side) * f64::from(long) / f64::from(short)) as u32;
-    if width <= height {
-        (side, longer)
-    } else {
-        (longer, side)
-    }
+    if width <= height { (side, longer) } else { (longer, side) }
 }
 
 fn centre(of: u32, wanted: u32) -> Range<u32> {
@@ -235,11 +186,7 @@ impl Pixels {
     /// `None` when the length does not fit or a side is zero.
     pub fn new(width: u32, height: u32, data: Vec<f32>) -> Option<Self> {
         let fits = width > 0 && height > 0 && data.len() == 3 * width as usize * height as usize;
-        fits.then_some(Self {
-            width,
-            height,
-            data,
-        })
+        fits.then_some(Self { width, height, data })
     }
 
     /// Values in a row.

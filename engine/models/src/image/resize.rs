@@ -46,9 +46,7 @@ pub(super) fn bicubic(source: &impl Rows, (width, height): (u32, u32), window: &
     let mut scratch = Vec::new();
     for (y, out) in needed.clone().zip(narrow.chunks_exact_mut(row_bytes)) {
         match source.single_colour(y) {
-            Some(rgb) => out
-                .chunks_exact_mut(3)
-                .for_each(|pixel| pixel.copy_from_slice(&rgb)),
+            Some(rgb) => out.chunks_exact_mut(3).for_each(|pixel| pixel.copy_from_slice(&rgb)),
             None => resize_row(source.row(y, &mut scratch), &columns, out),
         }
     }
@@ -112,10 +110,7 @@ impl Weights {
         let scale = f64::from(source) / f64::from(target);
         let widened = scale.max(1.0);
         let support = 2.0 * widened;
-        let mut weights = Self {
-            spans: Vec::with_capacity(wanted.len()),
-            values: Vec::new(),
-        };
+        let mut weights = Self { spans: Vec::with_capacity(wanted.len()), values: Vec::new() };
         let mut kernel = Vec::new();
         for pixel in wanted {
             let center = (f64::from(pixel) + 0.5) * scale;
@@ -123,16 +118,10 @@ impl Weights {
             let start = ((center - support + 0.5) as i64).max(0) as u32;
             let end = ((center + support + 0.5) as i64).min(i64::from(source)) as u32;
             kernel.clear();
-            kernel.extend(
-                (start..end).map(|x| keys((f64::from(x) - center + 0.5) * (1.0 / widened))),
-            );
+            kernel.extend((start..end).map(|x| keys((f64::from(x) - center + 0.5) * (1.0 / widened))));
             let sum = kernel.iter().sum::<f64>();
             weights.spans.push((start, end - start));
-            weights.values.extend(
-                kernel
-                    .iter()
-                    .map(|weight| fixed(if sum == 0.0 { *weight } else { weight / sum })),
-            );
+            weights.values.extend(kernel.iter().map(|weight| fixed(if sum == 0.0 { *weight } else { weight / sum })));
         }
         weights
     }
@@ -142,28 +131,14 @@ impl Weights {
         self.spans.iter().map(move |(start, len)| {
             let (weights, after) = rest.split_at(*len as usize);
             rest = after;
-            Tap {
-                start: *start,
-                weights,
-            }
+            Tap { start: *start, weights }
         })
     }
 
     /// The source pixels that any wanted pixel is made of.
     fn source_range(&self) -> Range<u32> {
-        let start = self
-            .spans
-            .iter()
-            .map(|(start, _)| *start)
-            .min()
-            .unwrap_or(0);
-        start
-            ..self
-                .spans
-                .iter()
-                .map(|(start, len)| start + len)
-                .max()
-                .unwrap_or(0)
+        let start = self.spans.iter().map(|(start, _)| *start).min().unwrap_or(0);
+        start..self.spans.iter().map(|(start, len)| start + len).max().unwrap_or(0)
     }
 }
 
@@ -204,38 +179,19 @@ mod tests {
 
     #[test]
     fn no_pixel_differs_from_pillow() {
-        let cases: Vec<Case> =
-            serde_json::from_str(include_str!("../../tests/fixtures/golden_resize.json")).unwrap();
+        let cases: Vec<Case> = serde_json::from_str(include_str!("../../tests/fixtures/golden_resize.json")).unwrap();
         assert!(cases.len() > 10);
-        for Case {
-            from: (width, height),
-            to,
-            sha256,
-        } in cases
-        {
+        for Case { from: (width, height), to, sha256 } in cases {
             let picture = Picture::from_rgb(width, height, noise(width, height, 3)).unwrap();
-            let all = Window {
-                columns: 0..to.0,
-                rows: 0..to.1,
-            };
+            let all = Window { columns: 0..to.0, rows: 0..to.1 };
             let whole = bicubic(&Canvas::plain(&picture), to, &all);
-            assert_eq!(
-                hex::encode(Sha256::digest(&whole)),
-                sha256,
-                "{width}x{height} to {to:?}"
-            );
+            assert_eq!(hex::encode(Sha256::digest(&whole)), sha256, "{width}x{height} to {to:?}");
 
-            let part = Window {
-                columns: to.0 / 3..to.0.div_ceil(2),
-                rows: to.1 / 4..to.1,
-            };
+            let part = Window { columns: to.0 / 3..to.0.div_ceil(2), rows: to.1 / 4..to.1 };
             let cropped = bicubic(&Canvas::plain(&picture), to, &part);
             let expected: Vec<u8> = part
                 .rows
-                .flat_map(|y| {
-                    (part.columns.clone())
-                        .flat_map(move |x| (0..3).map(move |c| (y * to.0 + x) * 3 + c))
-                })
+                .flat_map(|y| (part.columns.clone()).flat_map(move |x| (0..3).map(move |c| (y * to.0 + x) * 3 + c)))
                 .map(|at| whole[at as usize])
                 .collect();
             assert_eq!(cropped, expected, "a window of {width}x{height} to {to:?}");
@@ -247,15 +203,8 @@ mod tests {
         for rgb in [[0, 0, 0], [255, 255, 255], [7, 130, 249]] {
             let picture = Picture::filled(97, 31, rgb).unwrap();
             for to in [(1, 1), (13, 200), (97, 31)] {
-                let all = Window {
-                    columns: 0..to.0,
-                    rows: 0..to.1,
-                };
-                assert!(
-                    bicubic(&Canvas::plain(&picture), to, &all)
-                        .chunks_exact(3)
-                        .all(|pixel| pixel == rgb)
-                );
+                let all = Window { columns: 0..to.0, rows: 0..to.1 };
+                assert!(bicubic(&Canvas::plain(&picture), to, &all).chunks_exact(3).all(|pixel| pixel == rgb));
             }
         }
     }

@@ -18,16 +18,8 @@ const WHITE: [u8; 3] = [255; 3];
 /// [`ImageError::TooLarge`] when `side_max` is 0 or beyond what JPEG can hold.
 pub fn thumbnail(picture: &Picture, side_max: u32) -> Result<Vec<u8>, ImageError> {
     let (width, height) = fit(picture.width(), picture.height(), side_max);
-    let too_large = |_| ImageError::TooLarge {
-        width,
-        height,
-        side_max: u32::from(u16::MAX),
-        pixels_max: u64::MAX,
-    };
-    let window = Window {
-        columns: 0..width,
-        rows: 0..height,
-    };
+    let too_large = |_| ImageError::TooLarge { width, height, side_max: u32::from(u16::MAX), pixels_max: u64::MAX };
+    let window = Window { columns: 0..width, rows: 0..height };
     let rgb = bicubic(&Canvas::on(picture, WHITE), (width, height), &window);
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
@@ -41,11 +33,7 @@ fn fit(width: u32, height: u32, side_max: u32) -> (u32, u32) {
     if longer <= side_max {
         return (width, height);
     }
-    let scaled = |side: u32| {
-        (f64::from(side) * f64::from(side_max) / f64::from(longer))
-            .round()
-            .max(1.0) as u32
-    };
+    let scaled = |side: u32| (f64::from(side) * f64::from(side_max) / f64::from(longer)).round().max(1.0) as u32;
     (scaled(width), scaled(height))
 }
 
@@ -56,12 +44,7 @@ mod tests {
 
     #[test]
     fn proportions_are_kept_and_nothing_grows() {
-        for (from, to) in [
-            ((100, 50), (20, 10)),
-            ((50, 100), (10, 20)),
-            ((7, 5), (7, 5)),
-            ((4000, 1), (20, 1)),
-        ] {
+        for (from, to) in [((100, 50), (20, 10)), ((50, 100), (10, 20)), ((7, 5), (7, 5)), ((4000, 1), (20, 1))] {
             assert_eq!(fit(from.0, from.1, 20), to);
         }
         assert_eq!(fit(3, 3, 0), (1, 1));

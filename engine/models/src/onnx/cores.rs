@@ -11,18 +11,9 @@ pub(super) fn physical() -> usize {
     let usable = available_parallelism().map_or(1, usize::from);
     // Processors 0 and 1 may be threads of one core: they then name each other as siblings.
     let cores: BTreeSet<String> = (0..4096)
-        .map_while(|cpu| {
-            read_to_string(format!(
-                "/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
-            ))
-            .ok()
-        })
+        .map_while(|cpu| read_to_string(format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")).ok())
         .collect();
-    if cores.is_empty() {
-        usable
-    } else {
-        usable.min(cores.len())
-    }
+    if cores.is_empty() { usable } else { usable.min(cores.len()) }
 }
 
 #[cfg(test)]

@@ -34,26 +34,11 @@ pub(super) enum Keep {
 }
 
 impl Decoder {
-    pub(super) fn load(
-        runtime: &Runtime,
-        path: &Path,
-        manifest: &Manifest,
-    ) -> Result<Self, GraphError> {
+    pub(super) fn load(runtime: &Runtime, path: &Path, manifest: &Manifest) -> Result<Self, GraphError> {
         let lm = &manifest.language_model;
-        let (batch, len, past, total) = (
-            Dim::Open("batch"),
-            Dim::Open("len"),
-            Dim::Open("past"),
-            Dim::Open("past + len"),
-        );
-        let cached = |len| {
-            [
-                batch,
-                Dim::Is(lm.num_key_value_heads),
-                len,
-                Dim::Is(lm.head_dim),
-            ]
-        };
+        let (batch, len, past, total) =
+            (Dim::Open("batch"), Dim::Open("len"), Dim::Open("past"), Dim::Open("past + len"));
+        let cached = |len| [batch, Dim::Is(lm.num_key_value_heads), len, Dim::Is(lm.head_dim)];
         let mut inputs = vec![
             Port::f32("inputs_embeds", [batch, len, Dim::Is(lm.hidden_size)]),
             Port::i64("attention_mask", [batch, total]),
@@ -61,20 +46,13 @@ impl Decoder {
         ];
         let mut outputs = vec![
             Port::f32("logits", [batch, Dim::Open("kept"), Dim::Is(lm.vocab_size)]),
-            Port::f32(
-                "retrieval_embedding",
-                [batch, len, Dim::Is(manifest.retrieval.dim)],
-            ),
+            Port::f32("retrieval_embedding", [batch, len, Dim::Is(manifest.retrieval.dim)]),
         ];
         let layers = 0..lm.num_hidden_layers;
         let names: Vec<(String, String)> = layers
             .flat_map(|layer| {
-                ["key", "value"].map(|part| {
-                    (
-                        format!("past_key_values.{layer}.{part}"),
-                        format!("present.{layer}.{part}"),
-                    )
-                })
+                ["key", "value"]
+                    .map(|part| (format!("past_key_values.{layer}.{part}"), format!("present.{layer}.{part}")))
             })
             .collect();
         inputs.extend(names.iter().map(|(name, _)| Port::f32(name, cached(past))));
@@ -83,10 +61,7 @@ impl Decoder {
         Ok(Self {
             graph: Graph::load(runtime, name, runtime.intra_threads(), &inputs, &outputs)?,
             layers: lm.num_hidden_layers as usize,
-            head: HeadShape {
-                heads: lm.num_key_value_heads as usize,
-                width: lm.head_dim as usize,
-            },
+            head: HeadShape { heads: lm.num_key_value_heads as usize, width: lm.head_dim as usize },
             hidden: manifest.hidden_size(),
             vocab_size: manifest.vocab_size(),
             dim: manifest.dim(),
@@ -100,12 +75,7 @@ impl Decoder {
         Past::empty(self.head, self.layers)
     }
 
-    pub(super) fn run(
-        &self,
-        embeds: &Embeds,
-        past: &mut Past,
-        keep: Keep,
-    ) -> Result<Forward, ModelError> {
+    pub(super) fn run(&self, embeds: &Embeds, past: &mut Past, keep: Keep) -> Result<Forward, ModelError> {
         self.check(embeds, past)?;
         let (added, cached) = (embeds.len(), past.len());
         let total = cached + added;
@@ -114,11 +84,7 @@ impl Decoder {
             let logits = out.values("logits", &[1, kept, self.vocab_size])?;
             let retrieval = out.values("retrieval_embedding", &[1, added, self.dim])?;
             let shape = [1, self.head.heads, total, self.head.width];
-            let present = self
-                .names
-                .iter()
-                .map(|(_, name)| out.take(name, &shape))
-                .collect::<Result<_, _>>()?;
+            let present = self.names.iter().map(|(_, name)| out.take(name, &shape)).collect::<Result<_, _>>()?;
             Ok((Forward { logits, retrieval }, present))
         });
         // Everything has succeeded by now; before, the past was only lent.
@@ -127,16 +93,10 @@ impl Decoder {
         Ok(forward)
     }
 
-    fn inputs<'v>(
-        &'v self,
-        embeds: &'v Embeds,
-        past: &'v Past,
-        keep: Keep,
-    ) -> Result<Inputs<'v>, GraphError> {
+    fn inputs<'v>(&'v self, embeds: &'v Embeds, past: &'v Past, keep: Keep) -> Result<Inputs<'v>, GraphError> {
         let failed = |error: ort::Error| self.graph.failed(&error);
         let (added, total) = (embeds.len(), past.len() + embeds.len());
-        let rows =
-            TensorRef::from_array_view(([1, added, self.hidden], embeds.data())).map_err(failed)?;
+        let rows = TensorRef::from_array_view(([1, added, self.hidden], embeds.data())).map_err(failed)?;
         let mask = Tensor::from_array(([1, total], vec![1i64; total])).map_err(failed)?;
         let count = i64::from(keep == Keep::Last);
         let count = Tensor::from_array((Vec::<usize>::new(), vec![count])).map_err(failed)?;
@@ -145,12 +105,7 @@ impl Decoder {
             ("attention_mask".into(), mask.into()),
             ("num_logits_to_keep".into(), count.into()),
         ];
-        inputs.extend(
-            self.names
-                .iter()
-                .zip(past.lend()?)
-                .map(|((name, _), tensor)| (name.into(), tensor)),
-        );
+        inputs.extend(self.names.iter().zip(past.lend()?).map(|((name, _), tensor)| (name.into(), tensor)));
         Ok(inputs)
     }
 
@@ -162,18 +117,11 @@ impl Decoder {
             return Err(ModelError::Empty { what: "forward" });
         }
         if embeds.width() != self.hidden {
-            return Err(ModelError::WrongWidth {
-                expected: self.hidden,
-                found: embeds.width(),
-            });
+            return Err(ModelError::WrongWidth { expected: self.hidden, found: embeds.width() });
         }
         let (cached, added, limit) = (past.len(), embeds.len(), self.positions);
         if cached + added > limit {
-            return Err(ModelError::ContextFull {
-                cached,
-                added,
-                limit,
-            });
+            return Err(ModelError::ContextFull { cached, added, limit });
         }
         Ok(())
     }

@@ -54,21 +54,12 @@ mod tests {
 
     #[test]
     fn written_and_read() {
-        for (text, device) in [
-            ("cpu", Device::Cpu),
-            ("cuda", Device::Cuda(0)),
-            ("cuda:1", Device::Cuda(1)),
-        ] {
+        for (text, device) in [("cpu", Device::Cpu), ("cuda", Device::Cuda(0)), ("cuda:1", Device::Cuda(1))] {
             assert_eq!(text.parse(), Ok(device));
             assert_eq!(device.to_string().parse(), Ok(device));
         }
-        for bad in [
-            "", "CPU", "gpu", "cuda:", "cuda:-1", "cuda:+1", "cuda:256", "cuda:1 ",
-        ] {
-            assert_eq!(
-                bad.parse::<Device>(),
-                Err(ParseDeviceError { given: bad.into() })
-            );
+        for bad in ["", "CPU", "gpu", "cuda:", "cuda:-1", "cuda:+1", "cuda:256", "cuda:1 "] {
+            assert_eq!(bad.parse::<Device>(), Err(ParseDeviceError { given: bad.into() }));
         }
     }
 }

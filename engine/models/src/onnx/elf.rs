@@ -29,25 +29,13 @@ pub(super) fn inspect(path: &Path) -> Result<Option<String>, String> {
         return Err("not a file".into());
     }
     let header = Header::read(&mut file, metadata.len())?;
-    let segments = read_table(
-        &mut file,
-        header.segments_at,
-        header.segments,
-        PROGRAM_HEADER_BYTES,
-        metadata.len(),
-    )?;
+    let segments = read_table(&mut file, header.segments_at, header.segments, PROGRAM_HEADER_BYTES, metadata.len())?;
     for segment in segments.chunks_exact(PROGRAM_HEADER_BYTES as usize) {
         if u32_at(segment, 0) == SEGMENT_LOAD {
             within(u64_at(segment, 8), u64_at(segment, 32), metadata.len())?;
         }
     }
-    let sections = read_table(
-        &mut file,
-        header.sections_at,
-        header.sections,
-        SECTION_HEADER_BYTES,
-        metadata.len(),
-    )?;
+    let sections = read_table(&mut file, header.sections_at, header.sections, SECTION_HEADER_BYTES, metadata.len())?;
     let mut version = None;
     for section in sections.chunks_exact(SECTION_HEADER_BYTES as usize) {
         let (kind, at, bytes) = (u32_at(section, 4), u64_at(section, 24), u64_at(section, 32));
@@ -90,54 +78,31 @@ impl Header {
         let odd = header.segments == 0
             || sizes.0 != PROGRAM_HEADER_BYTES
             || (header.sections > 0 && sizes.1 != SECTION_HEADER_BYTES);
-        if odd {
-            Err("its ELF header is damaged".into())
-        } else {
-            Ok(header)
-        }
+        if odd { Err("its ELF header is damaged".into()) } else { Ok(header) }
     }
 }
 
 /// The version in a symbol version such as `VERS_1.31.1`, which ONNX Runtime's builds put on their exports.
 fn version_in(strings: &[u8]) -> Option<String> {
-    let marked = strings
-        .split(|byte| *byte == 0)
-        .filter_map(|name| name.strip_prefix(b"VERS_"));
-    let mut versions = marked
-        .filter(|name| !name.is_empty() && name.iter().all(|b| b.is_ascii_digit() || *b == b'.'));
-    versions
-        .next()
-        .map(|version| String::from_utf8_lossy(version).into_owned())
+    let marked = strings.split(|byte| *byte == 0).filter_map(|name| name.strip_prefix(b"VERS_"));
+    let mut versions = marked.filter(|name| !name.is_empty() && name.iter().all(|b| b.is_ascii_digit() || *b == b'.'));
+    versions.next().map(|version| String::from_utf8_lossy(version).into_owned())
 }
 
-fn read_table(
-    file: &mut File,
-    at: u64,
-    count: u64,
-    entry_bytes: u64,
-    len: u64,
-) -> Result<Vec<u8>, String> {
+fn read_table(file: &mut File, at: u64, count: u64, entry_bytes: u64, len: u64) -> Result<Vec<u8>, String> {
     within(at, count * entry_bytes, len)?;
     read_at(file, at, count * entry_bytes)
 }
 
 fn within(at: u64, bytes: u64, len: u64) -> Result<(), String> {
     let end = at.saturating_add(bytes);
-    if end <= len {
-        Ok(())
-    } else {
-        Err(format!(
-            "cut off: {len} bytes long, and its headers name bytes up to {end}"
-        ))
-    }
+    if end <= len { Ok(()) } else { Err(format!("cut off: {len} bytes long, and its headers name bytes up to {end}")) }
 }
 
 /// `bytes` was held against the file's length, or is a constant.
 fn read_at(file: &mut File, at: u64, bytes: u64) -> Result<Vec<u8>, String> {
     let mut buffer = vec![0; bytes as usize];
-    file.seek(SeekFrom::Start(at))
-        .and_then(|_| file.read_exact(&mut buffer))
-        .map_err(|error| error.to_string())?;
+    file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut buffer)).map_err(|error| error.to_string())?;
     Ok(buffer)
 }
 
@@ -177,24 +142,13 @@ mod tests {
 
     #[test]
     fn other_files_are_told_apart() {
-        assert!(
-            inspect_bytes(&[b'#'; 200])
-                .unwrap_err()
-                .contains("no ELF header")
-        );
-        assert!(
-            inspect(&std::env::temp_dir())
-                .unwrap_err()
-                .contains("not a file")
-        );
+        assert!(inspect_bytes(&[b'#'; 200]).unwrap_err().contains("no ELF header"));
+        assert!(inspect(&std::env::temp_dir()).unwrap_err().contains("not a file"));
     }
 
     #[test]
     fn the_version_is_read_from_symbol_versions() {
-        assert_eq!(
-            version_in(b"\0memcpy\0VERS_\0VERS_1.31.1\0x").as_deref(),
-            Some("1.31.1")
-        );
+        assert_eq!(version_in(b"\0memcpy\0VERS_\0VERS_1.31.1\0x").as_deref(), Some("1.31.1"));
         assert_eq!(version_in(b"VERS_one\0"), None);
     }
 

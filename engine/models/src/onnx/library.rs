@@ -17,7 +17,8 @@ pub(super) const VARIABLE: &str = "ORT_DYLIB_PATH";
 /// The oldest ONNX Runtime that is accepted.
 pub(super) const OLDEST: (u32, u32) = (1, 24);
 
-const REMEDY: &str = "Run `make setup`, which fetches it, or set ORT_DYLIB_PATH to a libonnxruntime of version 1.24 or later";
+const REMEDY: &str =
+    "Run `make setup`, which fetches it, or set ORT_DYLIB_PATH to a libonnxruntime of version 1.24 or later";
 
 /// Why ONNX Runtime is not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,14 +79,8 @@ struct Tried<'a>(&'a [Attempt]);
 
 impl fmt::Display for Tried<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|attempt| write!(f, "\n  {}: {}", attempt.path.display(), attempt.why))?;
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            f.write_str("\n")
-        }
+        self.0.iter().try_for_each(|attempt| write!(f, "\n  {}: {}", attempt.path.display(), attempt.why))?;
+        if self.0.is_empty() { Ok(()) } else { f.write_str("\n") }
     }
 }
 
@@ -100,12 +95,8 @@ pub(super) struct Places {
 impl Places {
     /// Those of this process.
     pub(super) fn of_process(option: Option<PathBuf>) -> Self {
-        let variable = std::env::var_os(VARIABLE)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from);
-        let beside = std::env::current_exe()
-            .ok()
-            .and_then(|exe| exe.parent().map(Path::to_path_buf));
+        let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_path_buf));
         let mut folders: Vec<PathBuf> = beside.iter().cloned().collect();
         for start in std::env::current_dir().ok().iter().chain(&beside) {
             for parent in start.ancestors() {
@@ -115,11 +106,7 @@ impl Places {
                 }
             }
         }
-        Self {
-            option,
-            variable,
-            folders,
-        }
+        Self { option, variable, folders }
     }
 }
 
@@ -133,29 +120,16 @@ pub(super) fn find<T>(
     places: &Places,
     mut load: impl FnMut(&Path, Option<String>) -> Result<T, String>,
 ) -> Result<T, LibraryError> {
-    let named = [
-        (&places.option, "the options"),
-        (&places.variable, VARIABLE),
-    ];
-    if let Some((path, named_by)) = named
-        .into_iter()
-        .find_map(|(path, by)| Some((path.as_ref()?, by)))
-    {
-        return attempt(path, &mut load).map_err(|why| LibraryError::Unusable {
-            path: path.clone(),
-            named_by,
-            why,
-        });
+    let named = [(&places.option, "the options"), (&places.variable, VARIABLE)];
+    if let Some((path, named_by)) = named.into_iter().find_map(|(path, by)| Some((path.as_ref()?, by))) {
+        return attempt(path, &mut load).map_err(|why| LibraryError::Unusable { path: path.clone(), named_by, why });
     }
     let mut attempts = Vec::new();
     for folder in &places.folders {
         let candidates = candidates(folder);
         if candidates.is_empty() {
             let why = format!("no {DLL_PREFIX}onnxruntime{DLL_SUFFIX} here");
-            attempts.push(Attempt {
-                path: folder.clone(),
-                why,
-            });
+            attempts.push(Attempt { path: folder.clone(), why });
         }
         for path in candidates {
             match attempt(&path, &mut load) {
@@ -167,26 +141,16 @@ pub(super) fn find<T>(
     Err(LibraryError::NotFound { attempts })
 }
 
-fn attempt<T>(
-    path: &Path,
-    load: &mut impl FnMut(&Path, Option<String>) -> Result<T, String>,
-) -> Result<T, String> {
+fn attempt<T>(path: &Path, load: &mut impl FnMut(&Path, Option<String>) -> Result<T, String>) -> Result<T, String> {
     if !path.exists() {
         return Err("there is no such file".into());
     }
-    let version = if cfg!(target_os = "linux") {
-        elf::inspect(path)?
-    } else {
-        None
-    };
+    let version = if cfg!(target_os = "linux") { elf::inspect(path)? } else { None };
     let version = version.or_else(|| version_in_name(path));
     if let Some(version) = &version
         && !recent_enough(version)
     {
-        return Err(format!(
-            "its version is {version}, and {}.{} is the oldest that works",
-            OLDEST.0, OLDEST.1
-        ));
+        return Err(format!("its version is {version}, and {}.{} is the oldest that works", OLDEST.0, OLDEST.1));
     }
     load(path, version)
 }
@@ -207,36 +171,24 @@ fn candidates(folder: &Path) -> Vec<PathBuf> {
         .filter(|entry| entry.file_name().to_str().and_then(is_library).is_some())
         .map(|entry| entry.path())
         .collect();
-    found.sort_by_key(|path| {
-        std::cmp::Reverse((version_in_name(path).map(|v| numbers(&v)), path.clone()))
-    });
+    found.sort_by_key(|path| std::cmp::Reverse((version_in_name(path).map(|v| numbers(&v)), path.clone())));
     found
 }
 
 fn version_in_name(path: &Path) -> Option<String> {
-    let name = std::fs::canonicalize(path)
-        .ok()?
-        .file_name()?
-        .to_str()?
-        .to_owned();
+    let name = std::fs::canonicalize(path).ok()?.file_name()?.to_str()?.to_owned();
     let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
     let version = digits.trim_end_matches(|c: char| !c.is_ascii_digit());
     version.contains('.').then(|| version.to_owned())
 }
 
 fn numbers(version: &str) -> Vec<u32> {
-    version
-        .split('.')
-        .map(|part| part.parse().unwrap_or(0))
-        .collect()
+    version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
 }
 
 fn recent_enough(version: &str) -> bool {
     let numbers = numbers(version);
-    (
-        numbers.first().copied().unwrap_or(0),
-        numbers.get(1).copied().unwrap_or(0),
-    ) >= OLDEST
+    (numbers.first().copied().unwrap_or(0), numbers.get(1).copied().unwrap_or(0)) >= OLDEST
 }
 
 #[cfg(test)]
@@ -261,15 +213,9 @@ mod tests {
         let old = place(dir.path(), "libonnxruntime.so.1.24.2");
         let new = place(dir.path(), "libonnxruntime.so.1.31.1");
         place(dir.path(), "libonnxruntime_providers_shared.so");
-        let mut places = Places {
-            option: None,
-            variable: None,
-            folders: vec!["/nonexistent".into(), dir.path().into()],
-        };
-        assert_eq!(
-            find(&places, accept).unwrap(),
-            (new.clone(), Some("1.31.1".into()))
-        );
+        let mut places =
+            Places { option: None, variable: None, folders: vec!["/nonexistent".into(), dir.path().into()] };
+        assert_eq!(find(&places, accept).unwrap(), (new.clone(), Some("1.31.1".into())));
         places.variable = Some(old.clone());
         assert_eq!(find(&places, accept).unwrap().0, old);
         places.option = Some(new.clone());
@@ -281,22 +227,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         place(dir.path(), "libonnxruntime.so.1.31.1");
         let missing = dir.path().join("nowhere.so");
-        let places = Places {
-            variable: Some(missing.clone()),
-            folders: vec![dir.path().into()],
-            ..Places::default()
-        };
+        let places = Places { variable: Some(missing.clone()), folders: vec![dir.path().into()], ..Places::default() };
         let error = find(&places, accept).unwrap_err();
-        assert!(
-            matches!(&error, LibraryError::Unusable { path, named_by: VARIABLE, .. } if *path == missing)
-        );
+        assert!(matches!(&error, LibraryError::Unusable { path, named_by: VARIABLE, .. } if *path == missing));
         let text = error.to_string();
-        assert!(
-            text.contains("nowhere.so")
-                && text.contains("no such file")
-                && text.contains("make setup"),
-            "{text}"
-        );
+        assert!(text.contains("nowhere.so") && text.contains("no such file") && text.contains("make setup"), "{text}");
     }
 
     #[test]
@@ -305,29 +240,14 @@ mod tests {
         let (first, second) = (dir.path().join("a"), dir.path().join("b"));
         let damaged = place(&first, "libonnxruntime.so.1.31.1");
         let whole = std::fs::metadata(&damaged).unwrap().len();
-        std::fs::OpenOptions::new()
-            .write(true)
-            .open(&damaged)
-            .unwrap()
-            .set_len(whole / 2)
-            .unwrap();
+        std::fs::OpenOptions::new().write(true).open(&damaged).unwrap().set_len(whole / 2).unwrap();
         let good = place(&second, "libonnxruntime.so");
-        let places = Places {
-            folders: vec![first.clone(), second],
-            ..Places::default()
-        };
+        let places = Places { folders: vec![first.clone(), second], ..Places::default() };
         assert_eq!(find(&places, accept).unwrap().0, good);
 
-        let places = Places {
-            folders: vec![first, dir.path().join("c")],
-            ..Places::default()
-        };
+        let places = Places { folders: vec![first, dir.path().join("c")], ..Places::default() };
         let text = find(&places, accept).unwrap_err().to_string();
-        for part in [
-            "a/libonnxruntime.so.1.31.1: cut off",
-            "/c: no libonnxruntime.so here",
-            "make setup",
-        ] {
+        for part in ["a/libonnxruntime.so.1.31.1: cut off", "/c: no libonnxruntime.so here", "make setup"] {
             assert!(text.contains(part), "{text}");
         }
     }
@@ -336,13 +256,8 @@ mod tests {
     fn an_old_version_is_refused_before_it_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let old = place(dir.path(), "libonnxruntime.so.1.19.2");
-        let places = Places {
-            option: Some(old),
-            ..Places::default()
-        };
-        let text = find(&places, |_, _| -> Result<(), String> { panic!("loaded") })
-            .unwrap_err()
-            .to_string();
+        let places = Places { option: Some(old), ..Places::default() };
+        let text = find(&places, |_, _| -> Result<(), String> { panic!("loaded") }).unwrap_err().to_string();
         assert!(text.contains("1.19.2") && text.contains("1.24"), "{text}");
     }
 
@@ -353,9 +268,6 @@ mod tests {
         for parent in here.ancestors() {
             assert!(places.folders.contains(&parent.join(".cache/onnxruntime")));
         }
-        assert_eq!(
-            places.folders[0],
-            std::env::current_exe().unwrap().parent().unwrap()
-        );
+        assert_eq!(places.folders[0], std::env::current_exe().unwrap().parent().unwrap());
     }
 }

@@ -35,12 +35,7 @@ impl OnnxModel {
             tokenizer: Tokenizer::open(&bundle.path(TOKENIZER), manifest, bundle.generation())?,
             embed: Embed::load(runtime, &bundle.path(EMBED_TOKENS), manifest)?,
             decoder: Decoder::load(runtime, &bundle.path(DECODER), manifest)?,
-            vision: Vision::load(
-                runtime,
-                &bundle.path(VISION_ENCODER),
-                manifest,
-                bundle.preprocessor(),
-            )?,
+            vision: Vision::load(runtime, &bundle.path(VISION_ENCODER), manifest, bundle.preprocessor())?,
             bundle: bundle.clone(),
         };
         model.trial()?;
@@ -55,11 +50,7 @@ impl OnnxModel {
         self.forward(&rows, &mut cache)?;
         self.forward(&rows, &mut cache)?;
         let (width, height) = (self.preprocessor().width(), self.preprocessor().height());
-        let grey = Pixels::new(
-            width,
-            height,
-            vec![0.1; 3 * width as usize * height as usize],
-        );
+        let grey = Pixels::new(width, height, vec![0.1; 3 * width as usize * height as usize]);
         match self.vision.run(grey.as_slice()) {
             // A flat picture may well have no direction; others will.
             Ok(_) | Err(ModelError::Degenerate { .. }) => Ok(()),

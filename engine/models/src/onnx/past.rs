@@ -31,12 +31,7 @@ pub(super) struct Past {
 impl Past {
     /// The past of a sequence that has not begun.
     pub(super) fn empty(shape: HeadShape, layers: usize) -> Self {
-        Self {
-            shape,
-            layers,
-            len: 0,
-            tensors: Vec::new(),
-        }
+        Self { shape, layers, len: 0, tensors: Vec::new() }
     }
 
     /// Whether it is the past of a decoder of this shape.
@@ -50,16 +45,8 @@ impl Past {
             return Ok(self.tensors.iter().map(SessionInputValue::from).collect());
         }
         // An array of length zero cannot be handed over; an allocator makes a tensor of it.
-        let nothing = || {
-            Tensor::<f32>::new(
-                &Allocator::default(),
-                [1, self.shape.heads, 0, self.shape.width],
-            )
-        };
-        std::iter::repeat_with(nothing)
-            .take(2 * self.layers)
-            .map(|tensor| Ok(tensor.map_err(failed)?.into()))
-            .collect()
+        let nothing = || Tensor::<f32>::new(&Allocator::default(), [1, self.shape.heads, 0, self.shape.width]);
+        std::iter::repeat_with(nothing).take(2 * self.layers).map(|tensor| Ok(tensor.map_err(failed)?.into())).collect()
     }
 
     /// Puts the present in the past's place.
@@ -76,20 +63,11 @@ impl Past {
         }
         let cut = |tensor: &DynValue| -> ort::Result<DynValue> {
             let (_, values) = tensor.try_extract_tensor::<f32>()?;
-            let heads_kept = values
-                .chunks_exact(self.len * width)
-                .map(|head| &head[..len * width]);
+            let heads_kept = values.chunks_exact(self.len * width).map(|head| &head[..len * width]);
             let kept = heads_kept.collect::<Vec<_>>().concat();
             Ok(Tensor::from_array(([1, heads, len, width], kept))?.into_dyn())
         };
-        first.replace(
-            len,
-            self.tensors
-                .iter()
-                .map(cut)
-                .collect::<ort::Result<_>>()
-                .map_err(failed)?,
-        );
+        first.replace(len, self.tensors.iter().map(cut).collect::<ort::Result<_>>().map_err(failed)?);
         Ok(first)
     }
 }
@@ -114,8 +92,5 @@ impl CacheState for Past {
 }
 
 fn failed(error: ort::Error) -> GraphError {
-    GraphError::Run {
-        graph: "decoder_model_merged",
-        why: reason(&error),
-    }
+    GraphError::Run { graph: "decoder_model_merged", why: reason(&error) }
 }

@@ -25,19 +25,11 @@ pub(super) struct Port {
 
 impl Port {
     pub(super) fn f32(name: impl Into<String>, dims: impl Into<Vec<Dim>>) -> Self {
-        Self {
-            name: name.into(),
-            element: TensorElementType::Float32,
-            dims: dims.into(),
-        }
+        Self { name: name.into(), element: TensorElementType::Float32, dims: dims.into() }
     }
 
     pub(super) fn i64(name: impl Into<String>, dims: impl Into<Vec<Dim>>) -> Self {
-        Self {
-            name: name.into(),
-            element: TensorElementType::Int64,
-            dims: dims.into(),
-        }
+        Self { name: name.into(), element: TensorElementType::Int64, dims: dims.into() }
     }
 
     fn allows(&self, found: &ValueType) -> bool {
@@ -48,9 +40,7 @@ impl Port {
             Dim::Open(_) => *size < 0,
             Dim::Is(expected) => *size < 0 || *size == i64::from(*expected),
         };
-        *ty == self.element
-            && shape.len() == self.dims.len()
-            && self.dims.iter().zip(shape.iter()).all(fits)
+        *ty == self.element && shape.len() == self.dims.len() && self.dims.iter().zip(shape.iter()).all(fits)
     }
 }
 
@@ -60,12 +50,7 @@ impl fmt::Display for Port {
             Dim::Open(name) => (*name).to_owned(),
             Dim::Is(size) => size.to_string(),
         });
-        write!(
-            f,
-            "{} [{}]",
-            self.element,
-            dims.collect::<Vec<_>>().join(", ")
-        )
+        write!(f, "{} [{}]", self.element, dims.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -78,26 +63,12 @@ pub(super) fn check_ports(
 ) -> Result<(), GraphError> {
     for port in expected {
         let Some(outlet) = found.iter().find(|outlet| outlet.name() == port.name) else {
-            let found = found
-                .iter()
-                .map(|outlet| outlet.name().to_owned())
-                .collect();
-            return Err(GraphError::NoPort {
-                graph,
-                side,
-                name: port.name.clone(),
-                found,
-            });
+            let found = found.iter().map(|outlet| outlet.name().to_owned()).collect();
+            return Err(GraphError::NoPort { graph, side, name: port.name.clone(), found });
         };
         if !port.allows(outlet.dtype()) {
             let (expected, found) = (port.to_string(), outlet.dtype().to_string());
-            return Err(GraphError::Port {
-                graph,
-                side,
-                name: port.name.clone(),
-                expected,
-                found,
-            });
+            return Err(GraphError::Port { graph, side, name: port.name.clone(), expected, found });
         }
     }
     Ok(())

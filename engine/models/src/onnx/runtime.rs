@@ -48,21 +48,12 @@ impl Runtime {
     /// [`LibraryError`], with every place that was looked at and what to do.
     pub fn load(options: RuntimeOptions) -> Result<Self, LibraryError> {
         if options.device != Device::Cpu && !cfg!(feature = "cuda") {
-            return Err(LibraryError::DeviceNotBuilt {
-                device: options.device,
-            });
+            return Err(LibraryError::DeviceNotBuilt { device: options.device });
         }
         let loaded = load_once(options.library)?;
-        let intra_threads = options
-            .intra_threads
-            .unwrap_or_else(cores::physical)
-            .clamp(1, 256);
+        let intra_threads = options.intra_threads.unwrap_or_else(cores::physical).clamp(1, 256);
         tracing::debug!(library = %loaded.path.display(), version = loaded.version, intra_threads, device = %options.device, "ONNX Runtime");
-        Ok(Self {
-            loaded,
-            intra_threads,
-            device: options.device,
-        })
+        Ok(Self { loaded, intra_threads, device: options.device })
     }
 
     /// The library in use.
@@ -94,10 +85,9 @@ fn load_once(library: Option<PathBuf>) -> Result<Loaded, LibraryError> {
     let mut slot = LOADED.lock();
     if let Some(loaded) = slot.as_ref() {
         return match library {
-            Some(asked) if !same_file(&asked, &loaded.path) => Err(LibraryError::AlreadyLoaded {
-                loaded: loaded.path.clone(),
-                asked,
-            }),
+            Some(asked) if !same_file(&asked, &loaded.path) => {
+                Err(LibraryError::AlreadyLoaded { loaded: loaded.path.clone(), asked })
+            }
             _ => Ok(loaded.clone()),
         };
     }
@@ -108,22 +98,10 @@ fn load_once(library: Option<PathBuf>) -> Result<Loaded, LibraryError> {
         Ok((builder, path, version))
     });
     let (builder, path, version) = loaded?;
-    let start = builder
-        .with_name("fromagerie")
-        .with_telemetry(false)
-        .build();
-    let environment = start.map_err(|error| LibraryError::Start {
-        path: path.clone(),
-        why: reason(&error),
-    })?;
+    let start = builder.with_name("fromagerie").with_telemetry(false).build();
+    let environment = start.map_err(|error| LibraryError::Start { path: path.clone(), why: reason(&error) })?;
     environment.set_log_level(LogLevel::Warning);
-    Ok(slot
-        .insert(Loaded {
-            environment,
-            path,
-            version,
-        })
-        .clone())
+    Ok(slot.insert(Loaded { environment, path, version }).clone())
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

@@ -111,30 +111,16 @@ impl Graph {
         inputs: &[Port],
         outputs: &[Port],
     ) -> Result<Self, GraphError> {
-        let why = |error: ort::Error| GraphError::Load {
-            graph: name,
-            path: path.into(),
-            why: reason(&error),
-        };
+        let why = |error: ort::Error| GraphError::Load { graph: name, path: path.into(), why: reason(&error) };
         let session = open(runtime, path, threads).map_err(why)?;
         check_ports(name, "input", inputs, session.inputs())?;
         check_ports(name, "output", outputs, session.outputs())?;
-        if let Some(unknown) = session
-            .inputs()
-            .iter()
-            .find(|found| inputs.iter().all(|port| port.name != found.name()))
+        if let Some(unknown) = session.inputs().iter().find(|found| inputs.iter().all(|port| port.name != found.name()))
         {
             let known = inputs.iter().map(|port| port.name.clone()).collect();
-            return Err(GraphError::UnknownInput {
-                graph: name,
-                name: unknown.name().into(),
-                known,
-            });
+            return Err(GraphError::UnknownInput { graph: name, name: unknown.name().into(), known });
         }
-        Ok(Self {
-            name,
-            session: Mutex::new(session),
-        })
+        Ok(Self { name, session: Mutex::new(session) })
     }
 
     /// Runs the graph and hands its answers to `read`.
@@ -145,17 +131,11 @@ impl Graph {
     ) -> Result<T, GraphError> {
         let mut session = self.session.lock();
         let outputs = session.run(inputs).map_err(|error| self.failed(&error))?;
-        read(&mut Answers {
-            graph: self.name,
-            outputs,
-        })
+        read(&mut Answers { graph: self.name, outputs })
     }
 
     pub(super) fn failed(&self, error: &ort::Error) -> GraphError {
-        GraphError::Run {
-            graph: self.name,
-            why: reason(error),
-        }
+        GraphError::Run { graph: self.name, why: reason(error) }
     }
 }
 
@@ -171,54 +151,33 @@ impl Answers<'_> {
         let Some(value) = self.outputs.get(output) else {
             return Err(self.absent(output));
         };
-        let (found, values) =
-            value
-                .try_extract_tensor::<f32>()
-                .map_err(|error| GraphError::Run {
-                    graph: self.graph,
-                    why: reason(&error),
-                })?;
+        let (found, values) = value
+            .try_extract_tensor::<f32>()
+            .map_err(|error| GraphError::Run { graph: self.graph, why: reason(&error) })?;
         self.check_shape(output, shape, found)?;
         if values.iter().any(|value| value.is_nan()) {
-            return Err(GraphError::NotANumber {
-                graph: self.graph,
-                output: output.into(),
-            });
+            return Err(GraphError::NotANumber { graph: self.graph, output: output.into() });
         }
         Ok(values.to_vec())
     }
 
     /// An output itself, moved out, which must have this shape.
-    pub(super) fn take(
-        &mut self,
-        output: &str,
-        shape: &[usize],
-    ) -> Result<ort::value::DynValue, GraphError> {
+    pub(super) fn take(&mut self, output: &str, shape: &[usize]) -> Result<ort::value::DynValue, GraphError> {
         let Some(value) = self.outputs.remove(output) else {
             return Err(self.absent(output));
         };
         match value.dtype() {
-            ValueType::Tensor {
-                ty: TensorElementType::Float32,
-                shape: found,
-                ..
-            } => self.check_shape(output, shape, found)?,
+            ValueType::Tensor { ty: TensorElementType::Float32, shape: found, .. } => {
+                self.check_shape(output, shape, found)?
+            }
             _ => return Err(self.absent(output)),
         }
         Ok(value)
     }
 
-    fn check_shape(
-        &self,
-        output: &str,
-        expected: &[usize],
-        found: &[i64],
-    ) -> Result<(), GraphError> {
-        let same = expected.len() == found.len()
-            && expected
-                .iter()
-                .zip(found)
-                .all(|(e, f)| i64::try_from(*e) == Ok(*f));
+    fn check_shape(&self, output: &str, expected: &[usize], found: &[i64]) -> Result<(), GraphError> {
+        let same =
+            expected.len() == found.len() && expected.iter().zip(found).all(|(e, f)| i64::try_from(*e) == Ok(*f));
         if same {
             return Ok(());
         }
@@ -231,18 +190,12 @@ impl Answers<'_> {
     }
 
     fn absent(&self, output: &str) -> GraphError {
-        GraphError::NoPort {
-            graph: self.graph,
-            side: "output",
-            name: output.into(),
-            found: vec![],
-        }
+        GraphError::NoPort { graph: self.graph, side: "output", name: output.into(), found: vec![] }
     }
 }
 
 fn open(runtime: &Runtime, path: &Path, threads: usize) -> ort::Result<Session> {
-    let builder =
-        Session::builder(runtime.environment())?.with_log_level(ort::logging::LogLevel::Warning)?;
+    let builder = Session::builder(runtime.environment())?.with_log_level(ort::logging::LogLevel::Warning)?;
     let mut builder = on_device(builder.with_intra_threads(threads)?, runtime.device())?;
     builder.commit_from_file(path)
 }
@@ -256,10 +209,7 @@ fn on_device(
         Device::Cpu => Ok(builder),
         Device::Cuda(gpu) => {
             // Without this a missing GPU would mean a silent fall to the CPU.
-            let provider = ort::ep::CUDA::default()
-                .with_device_id(gpu as i32)
-                .build()
-                .error_on_failure();
+            let provider = ort::ep::CUDA::default().with_device_id(gpu as i32).build().error_on_failure();
             Ok(builder.with_execution_providers([provider])?)
         }
     }

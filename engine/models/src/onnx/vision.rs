@@ -29,32 +29,16 @@ impl Vision {
         manifest: &Manifest,
         preprocessor: &Preprocessor,
     ) -> Result<Self, GraphError> {
-        let (width, height, batch) = (
-            preprocessor.width(),
-            preprocessor.height(),
-            Dim::Open("batch"),
-        );
+        let (width, height, batch) = (preprocessor.width(), preprocessor.height(), Dim::Open("batch"));
         let (dim, hidden) = (manifest.retrieval.dim, manifest.language_model.hidden_size);
-        let (tokens, features) = (
-            manifest.vision.num_visual_tokens,
-            manifest.vision.feature_dim,
-        );
-        let inputs = [Port::f32(
-            "pixel_values",
-            [batch, Dim::Is(3), Dim::Is(height), Dim::Is(width)],
-        )];
+        let (tokens, features) = (manifest.vision.num_visual_tokens, manifest.vision.feature_dim);
+        let inputs = [Port::f32("pixel_values", [batch, Dim::Is(3), Dim::Is(height), Dim::Is(width)])];
         let outputs = [
             Port::f32("retrieval_embedding", [batch, Dim::Is(dim)]),
             Port::f32("visual_tokens", [batch, Dim::Is(tokens), Dim::Is(hidden)]),
             Port::f32("features", [batch, Dim::Is(features)]),
         ];
-        let graph = Graph::load(
-            runtime,
-            ("vision_encoder", path),
-            runtime.intra_threads(),
-            &inputs,
-            &outputs,
-        )?;
+        let graph = Graph::load(runtime, ("vision_encoder", path), runtime.intra_threads(), &inputs, &outputs)?;
         Ok(Self {
             graph,
             width,
@@ -77,44 +61,28 @@ impl Vision {
         }
         let n = images.len();
         let shape = [n, 3, self.height as usize, self.width as usize];
-        let input =
-            Tensor::from_array((shape, batch)).map_err(|error| self.graph.failed(&error))?;
+        let input = Tensor::from_array((shape, batch)).map_err(|error| self.graph.failed(&error))?;
         let (retrieval, visual_tokens, features) =
-            self.graph
-                .run(vec![("pixel_values".into(), input.into())], |out| {
-                    Ok((
-                        out.values("retrieval_embedding", &[n, self.dim])?,
-                        out.values("visual_tokens", &[n, self.visual_tokens, self.hidden])?,
-                        out.values("features", &[n, self.feature_dim])?,
-                    ))
-                })?;
-        let rows = visual_tokens
-            .chunks_exact(self.visual_tokens * self.hidden)
-            .zip(features.chunks_exact(self.feature_dim));
+            self.graph.run(vec![("pixel_values".into(), input.into())], |out| {
+                Ok((
+                    out.values("retrieval_embedding", &[n, self.dim])?,
+                    out.values("visual_tokens", &[n, self.visual_tokens, self.hidden])?,
+                    out.values("features", &[n, self.feature_dim])?,
+                ))
+            })?;
+        let rows =
+            visual_tokens.chunks_exact(self.visual_tokens * self.hidden).zip(features.chunks_exact(self.feature_dim));
         let encoding = |(retrieval, (tokens, features)): (&[f32], (&[f32], &[f32]))| {
             let retrieval = unit(retrieval.to_vec(), "a picture")?;
-            Ok(ImageEncoding {
-                retrieval,
-                visual_tokens: tokens.to_vec(),
-                features: features.to_vec(),
-            })
+            Ok(ImageEncoding { retrieval, visual_tokens: tokens.to_vec(), features: features.to_vec() })
         };
-        retrieval
-            .chunks_exact(self.dim)
-            .zip(rows)
-            .map(encoding)
-            .collect()
+        retrieval.chunks_exact(self.dim).zip(rows).map(encoding).collect()
     }
 
     fn check(&self, pixels: &Pixels) -> Result<(), ModelError> {
         let (found_width, found_height) = (pixels.width(), pixels.height());
         if (found_width, found_height) != (self.width, self.height) {
-            return Err(ModelError::WrongPixels {
-                width: self.width,
-                height: self.height,
-                found_width,
-                found_height,
-            });
+            return Err(ModelError::WrongPixels { width: self.width, height: self.height, found_width, found_height });
         }
         Ok(())
     }

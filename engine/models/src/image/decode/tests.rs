@@ -16,9 +16,7 @@ struct Fact {
 }
 
 fn file(name: &str) -> Vec<u8> {
-    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/fixtures/pictures"]
-        .iter()
-        .collect();
+    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/fixtures/pictures"].iter().collect();
     std::fs::read(folder.join(name)).unwrap()
 }
 
@@ -38,26 +36,13 @@ fn mean(picture: &Picture) -> [f64; 3] {
 
 #[test]
 fn every_kind_of_file_is_read() {
-    for Fact {
-        file: name,
-        size,
-        mean: expected,
-        alpha,
-    } in facts()
-    {
+    for Fact { file: name, size, mean: expected, alpha } in facts() {
         let picture = decode(&file(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!((picture.width(), picture.height()), size, "{name}");
         assert_eq!(picture.is_transparent(), alpha, "{name}");
         let found = mean(&picture);
-        let off = found
-            .iter()
-            .zip(expected)
-            .map(|(a, b)| (a - b).abs())
-            .fold(0.0, f64::max);
-        assert!(
-            off < 1.0,
-            "{name}: mean {found:?}, Pillow says {expected:?}"
-        );
+        let off = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(off < 1.0, "{name}: mean {found:?}, Pillow says {expected:?}");
     }
 }
 
@@ -81,39 +66,19 @@ fn no_part_of_a_file_passes_for_a_picture() {
         for len in 0..bytes.len() {
             match decode(&bytes[..len]) {
                 // The last bytes of some formats say nothing about pixels (a PNG's IEND, a GIF's second frame).
-                Ok(picture) => assert!(
-                    picture == whole,
-                    "{name} cut to {len} bytes is another picture"
-                ),
-                Err(
-                    ImageError::Truncated { .. }
-                    | ImageError::Damaged { .. }
-                    | ImageError::NotAnImage { .. },
-                ) => {}
+                Ok(picture) => assert!(picture == whole, "{name} cut to {len} bytes is another picture"),
+                Err(ImageError::Truncated { .. } | ImageError::Damaged { .. } | ImageError::NotAnImage { .. }) => {}
                 Err(other) => panic!("{name} cut to {len} bytes: {other}"),
             }
         }
     }
-    for name in [
-        "rgb.png",
-        "rgb.jpg",
-        "progressive.jpg",
-        "rgb.bmp",
-        "animated.gif",
-        "lossy.webp",
-    ] {
+    for name in ["rgb.png", "rgb.jpg", "progressive.jpg", "rgb.bmp", "animated.gif", "lossy.webp"] {
         let bytes = file(name);
         let half = decode(&bytes[..bytes.len() / 3]).unwrap_err();
-        assert!(
-            matches!(half, ImageError::Truncated { .. }),
-            "{name}: {half}"
-        );
+        assert!(matches!(half, ImageError::Truncated { .. }), "{name}: {half}");
     }
     let jpeg = file("rgb.jpg");
-    assert!(matches!(
-        decode(&jpeg[..jpeg.len() - 2]),
-        Err(ImageError::Truncated { format: "JPEG", .. })
-    ));
+    assert!(matches!(decode(&jpeg[..jpeg.len() - 2]), Err(ImageError::Truncated { format: "JPEG", .. })));
 }
 
 /// A PNG that is nothing but a header for a picture of this size.
@@ -124,13 +89,7 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
     let mut crc = 0xFFFF_FFFFu32;
     for byte in &png[12..29] {
         crc ^= u32::from(*byte);
-        (0..8).for_each(|_| {
-            crc = if crc & 1 == 1 {
-                crc >> 1 ^ 0xEDB8_8320
-            } else {
-                crc >> 1
-            }
-        });
+        (0..8).for_each(|_| crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 });
     }
     png[29..33].copy_from_slice(&(!crc).to_be_bytes());
     png
@@ -146,34 +105,12 @@ fn sizes_are_refused_by_the_header() {
             "{error}"
         );
     }
-    let limits = ImageLimits {
-        bytes_max: 80,
-        ..ImageLimits::default()
-    };
-    assert_eq!(
-        decode_image(&file("rgb.png"), &limits),
-        Err(ImageError::TooManyBytes {
-            bytes: 89,
-            limit: 80
-        })
-    );
-    let limits = ImageLimits {
-        memory_bytes_max: 700,
-        ..ImageLimits::default()
-    };
-    for name in [
-        "rgb.png",
-        "rgb.jpg",
-        "rgb.bmp",
-        "rgb.tif",
-        "lossy.webp",
-        "animated.gif",
-    ] {
+    let limits = ImageLimits { bytes_max: 80, ..ImageLimits::default() };
+    assert_eq!(decode_image(&file("rgb.png"), &limits), Err(ImageError::TooManyBytes { bytes: 89, limit: 80 }));
+    let limits = ImageLimits { memory_bytes_max: 700, ..ImageLimits::default() };
+    for name in ["rgb.png", "rgb.jpg", "rgb.bmp", "rgb.tif", "lossy.webp", "animated.gif"] {
         let error = decode_image(&file(name), &limits).unwrap_err();
-        assert!(
-            matches!(error, ImageError::TooMuchMemory { .. }),
-            "{name}: {error}"
-        );
+        assert!(matches!(error, ImageError::TooMuchMemory { .. }), "{name}: {error}");
     }
 }
 
@@ -187,18 +124,14 @@ fn what_is_no_picture_is_called_by_its_name() {
         (b"{\"error\": \"not found\"}", "a JSON document"),
         (b"%PDF-1.7", "a PDF document"),
         (b"PK\x03\x04....", "a ZIP archive"),
-        (
-            b"version https://git-lfs.github.com/spec/v1",
-            "a Git LFS pointer",
-        ),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
         (b"\0\0\0\x20ftypisom", "a video"),
         (b"\x01\x02\xFF\xFE\x80", "binary data"),
     ] {
         let error = decode(bytes).unwrap_err();
         assert!(matches!(error, ImageError::NotAnImage { .. }), "{error}");
         assert!(
-            error.to_string().contains(says)
-                || says == "a video" && error.to_string().contains("video"),
+            error.to_string().contains(says) || says == "a video" && error.to_string().contains("video"),
             "{error}"
         );
     }
@@ -209,12 +142,7 @@ fn what_is_no_picture_is_called_by_its_name() {
         (b"8BPS\0\x01", "Photoshop"),
     ] {
         let error = decode(bytes).unwrap_err();
-        assert_eq!(
-            error,
-            ImageError::Unsupported {
-                format: name.into()
-            }
-        );
+        assert_eq!(error, ImageError::Unsupported { format: name.into() });
         assert!(error.to_string().contains("send JPEG"));
     }
 }
