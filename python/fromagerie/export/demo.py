@@ -39,9 +39,10 @@ DIALOGUE: Dict[str, Any] = {
     "assistant": ["<|im_start|>assistant\n", "<|im_end|>\n"],
     "image_context_weight": 0.0,
 }
-# No BOS of its own: the preamble starts with <|im_start|>, which is this model's BOS.
-GENERATION: Dict[str, Any] = {"eos_token_id": [0, 2], "max_new_tokens": 48, "ret_bias": 0.0, "ret_scale": 1.0}
-GENERATION_KEYS = {*GENERATION, "bos_token_id", "stop_at_newline", "suppress_tokens"}
+# BOS is <|im_start|>, with which the preamble begins too: the engine writes it once.
+GENERATION: Dict[str, Any] = {"bos_token_id": 1, "eos_token_id": [0, 2], "max_new_tokens": 48, "ret_bias": 0.0, "ret_scale": 1.0}
+GENERATION_KEYS = {*GENERATION, "stop_at_newline", "suppress_tokens"}
+TEXT_TEMPLATE = "a picture of {}"  # around a text that is searched for: one of the wordings of training
 
 
 def dialogue_settings(path: Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
@@ -99,7 +100,7 @@ def export_demo(
             "max_position_embeddings": POSITIONS,
         },
         "vision": {"num_visual_tokens": maps.visual_tokens, "feature_dim": features},
-        "retrieval": {"dim": maps.dim, "ret_token_ids": [vocabulary]},
+        "retrieval": {"dim": maps.dim, "ret_token_ids": [vocabulary], "text_template": TEXT_TEMPLATE},
         "dialogue": dialogue,
     }
 
