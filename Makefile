@@ -27,6 +27,7 @@ test: test-rust test-python
 
 .PHONY: test-rust
 test-rust: setup
+	cargo build -p fromagerie-server
 	FROMAGERIE_TEST_BUNDLE=$(BUNDLE) cargo test --workspace --exclude fromagerie-bench
 
 .PHONY: test-python

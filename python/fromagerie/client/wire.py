@@ -8,7 +8,6 @@ from typing import Any
 import grpc
 from google.protobuf import json_format, struct_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
@@ -34,19 +33,19 @@ class Wire:
     def call(self, service: str, method: str, request: dict) -> Any:
         """One request, one answer."""
         path, input_type, output_type = self._method(service, method)
-        rpc = self._channel.unary_unary(path, Message.SerializeToString, output_type.FromString)
+        rpc = self._channel.unary_unary(path, input_type.SerializeToString, output_type.FromString)
         return rpc(build(input_type, request))
 
     def call_streaming(self, service: str, method: str, request: dict) -> Iterator[Any]:
         """One request, a stream of answers."""
         path, input_type, output_type = self._method(service, method)
-        rpc = self._channel.unary_stream(path, Message.SerializeToString, output_type.FromString)
+        rpc = self._channel.unary_stream(path, input_type.SerializeToString, output_type.FromString)
         return rpc(build(input_type, request))
 
     def stream(self, service: str, method: str, requests: Iterable[dict]) -> Iterator[Any]:
         """A stream of requests, a stream of answers."""
         path, input_type, output_type = self._method(service, method)
-        rpc = self._channel.stream_stream(path, Message.SerializeToString, output_type.FromString)
+        rpc = self._channel.stream_stream(path, input_type.SerializeToString, output_type.FromString)
         return rpc(build(input_type, request) for request in requests)
 
     def _method(self, service: str, method: str) -> tuple[str, type, type]:

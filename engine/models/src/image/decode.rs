@@ -48,6 +48,10 @@ pub fn decode_image(bytes: &[u8], limits: &ImageLimits) -> Result<Picture, Image
     if cut_off {
         return Err(ImageError::Truncated { format: name, bytes: bytes.len() });
     }
+    // The decoder wants more than the header before it tells the size; what is too large is refused before that.
+    if let (ImageFormat::Png, Some((width, height))) = (format, png_size(bytes)) {
+        check_size(width, height, limits)?;
+    }
     // Decoders are other people's code on hostile input: a panic in one must not take the process along.
     catch_unwind(|| decode_as(bytes, format, name, limits))
         .unwrap_or_else(|_| Err(ImageError::Damaged { format: name, reason: "the decoder gave up".into() }))
@@ -120,6 +124,12 @@ fn ended_early(error: &image::ImageError) -> bool {
     // Some decoders have no kind for it, only words.
     let words = error.to_string().to_lowercase();
     ["unexpected end of file", "unexpected eof", "failed to fill whole buffer"].iter().any(|said| words.contains(said))
+}
+
+/// Width and height by a PNG's header, which is its first chunk.
+fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
+    let side = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    Some((side(16)?, side(20)?))
 }
 
 /// Whether a WebP has all the bytes that its RIFF header counts from the ninth on.

@@ -1,0 +1,205 @@
+//! Goal: a client over a real socket can do all that the wire promises. Method: the real server over the tiny bundle,
+//! and tonic's clients.
+
+mod common;
+
+use common::{Served, png, tiny_bundle};
+use fromagerie_proto::v1::{self, chat_event, part, query_term};
+use fromagerie_proto::v1::{
+    collection_service_client::CollectionServiceClient, dialogue_service_client::DialogueServiceClient,
+    model_service_client::ModelServiceClient, search_service_client::SearchServiceClient,
+};
+use tokio_stream::StreamExt;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+
+const RED: [u8; 3] = [255, 0, 0];
+const BLUE: [u8; 3] = [0, 0, 255];
+
+fn item(key: &str, colour: [u8; 3]) -> v1::Item {
+    v1::Item {
+        key: key.to_owned(),
+        content: Some(v1::item::Content::Image(png(colour).into())),
+        caption: format!("a picture called {key}"),
+        ..v1::Item::default()
+    }
+}
+
+fn term(term: query_term::Term) -> v1::QueryTerm {
+    v1::QueryTerm { term: Some(term), weight: 0.0 }
+}
+
+async fn connect(server: &Served) -> Channel {
+    Channel::from_shared(server.url()).unwrap().connect().await.unwrap()
+}
+
+/// The one ErrorInfo of a status, whose reason programs match on.
+fn reason(status: &Status) -> String {
+    let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status}"));
+    assert_eq!(info.domain, "fromagerie");
+    info.reason
+}
+
+#[tokio::test]
+async fn a_collection_is_made_filled_searched_and_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path(), Some(&tiny_bundle()), &[]);
+    let channel = connect(&server).await;
+    let mut collections = CollectionServiceClient::new(channel.clone());
+    let mut search = SearchServiceClient::new(channel);
+
+    let new = v1::CreateCollectionRequest { name: "colours".into(), ..Default::default() };
+    let made = collections.create_collection(new.clone()).await.unwrap().into_inner();
+    assert_eq!((made.dim, made.space.len(), made.item_count), (6, 64, 0));
+    let again = collections.create_collection(new).await.unwrap_err();
+    assert_eq!((again.code(), reason(&again).as_str()), (Code::AlreadyExists, "NAME_TAKEN"));
+
+    // A stream of batches; one picture is none, and is named.
+    let bad = v1::Item { content: Some(v1::item::Content::Image(b"GIF89a".to_vec().into())), ..item("bad", RED) };
+    let batches = vec![
+        v1::UpsertItemsRequest { collection: "colours".into(), items: vec![item("red", RED), bad], request_id: "1".into() },
+        v1::UpsertItemsRequest { items: vec![item("blue", BLUE)], request_id: "2".into(), ..Default::default() },
+    ];
+    let receipts = collections.ingest_items(tokio_stream::iter(batches)).await.unwrap().into_inner();
+    let receipts: Vec<_> = receipts.map(Result::unwrap).collect().await;
+    assert_eq!(receipts.iter().map(|r| r.written_count).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!((receipts[0].failures[0].key.as_str(), receipts[0].failures[0].reason.as_str()), ("bad", "TRUNCATED_IMAGE"));
+    assert!(receipts[1].sequence > receipts[0].sequence);
+
+    let ask = |terms| v1::SearchRequest { collection: "colours".into(), terms, limit: 5, with_thumbnails: true, ..Default::default() };
+    let by_image = ask(vec![term(query_term::Term::Image(png(BLUE).into()))]);
+    let found = search.search(by_image).await.unwrap().into_inner();
+    assert_eq!(found.hits[0].key, "blue");
+    assert!(found.hits[0].score > 0.999 && found.hits[0].thumbnail.starts_with(b"\xff\xd8"));
+    assert_eq!(found.hits[0].caption, "a picture called blue");
+    let by_key = search.search(ask(vec![term(query_term::Term::Key("blue".into()))])).await.unwrap().into_inner();
+    assert_eq!(by_key.hits.iter().map(|h| h.key.as_str()).collect::<Vec<_>>(), ["red"]);
+    assert_eq!(search.search(ask(vec![term(query_term::Term::Text("red".into()))])).await.unwrap().into_inner().hits.len(), 2);
+    let stored = collections.get_item(v1::GetItemRequest { collection: "colours".into(), key: "red".into() }).await.unwrap().into_inner();
+    let by_vector = ask(vec![term(query_term::Term::Vector(stored.vector.unwrap()))]);
+    assert_eq!(search.search(by_vector).await.unwrap().into_inner().hits[0].key, "red");
+    let turns = vec![v1::DialogueTurn {
+        role: v1::Role::User as i32,
+        parts: vec![v1::Part { part: Some(part::Part::Text("hi".into())) }],
+    }];
+    let by_dialogue = ask(vec![term(query_term::Term::Dialogue(v1::Dialogue { turns }))]);
+    assert_eq!(search.search(by_dialogue).await.unwrap().into_inner().hits.len(), 2);
+
+    let alias = v1::Alias { name: "latest".into(), collection: "colours".into() };
+    collections.set_alias(v1::SetAliasRequest { alias: Some(alias) }).await.unwrap();
+    let through = collections.get_collection(v1::GetCollectionRequest { name: "latest".into() }).await.unwrap().into_inner();
+    assert_eq!((through.name.as_str(), through.item_count), ("colours", 2));
+    let drop = v1::DeleteCollectionRequest { name: "colours".into() };
+    let held = collections.delete_collection(drop.clone()).await.unwrap_err();
+    assert_eq!((held.code(), reason(&held).as_str()), (Code::FailedPrecondition, "HAS_ALIASES"));
+    collections.delete_alias(v1::DeleteAliasRequest { name: "latest".into() }).await.unwrap();
+    collections.delete_collection(drop).await.unwrap();
+    let listed = collections.list_collections(v1::ListCollectionsRequest::default()).await.unwrap().into_inner();
+    assert!(listed.collections.is_empty());
+}
+
+#[tokio::test]
+async fn a_conversation_streams_words_and_pictures_and_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path(), Some(&tiny_bundle()), &[]);
+    let channel = connect(&server).await;
+    let mut collections = CollectionServiceClient::new(channel.clone());
+    let mut dialogue = DialogueServiceClient::new(channel);
+    collections.create_collection(v1::CreateCollectionRequest { name: "colours".into(), ..Default::default() }).await.unwrap();
+    let items = vec![item("red", RED), item("blue", BLUE)];
+    collections
+        .upsert_items(v1::UpsertItemsRequest { collection: "colours".into(), items, ..Default::default() })
+        .await
+        .unwrap();
+    let ask = v1::CreateSessionRequest { collection: "colours".into(), session_id: "mine".into() };
+    let session = dialogue.create_session(ask).await.unwrap().into_inner();
+
+    let mut shown = Vec::new();
+    for _ in 0..2 {
+        let request = v1::ChatRequest {
+            session: session.name.clone(),
+            parts: vec![v1::Part { part: Some(part::Part::Text("a".into())) }],
+            options: Some(v1::ChatOptions { max_tokens: Some(3), force_ret: true, ..Default::default() }),
+        };
+        let mut events = dialogue.chat(request).await.unwrap().into_inner();
+        let mut finished = None;
+        while let Some(event) = events.next().await {
+            match event.unwrap().event.unwrap() {
+                chat_event::Event::Images(images) => shown.extend(images.hits.into_iter().map(|h| h.key)),
+                chat_event::Event::Finished(last) => finished = Some(last),
+                chat_event::Event::Text(_) => {}
+            }
+        }
+        let finished = finished.expect("a reply ends with its summary");
+        assert!(finished.prompt_token_count > 0 && finished.total_ms > 0.0);
+    }
+    shown.sort();
+    assert_eq!(shown, ["blue", "red"], "each picture once");
+    let kept = dialogue.get_session(v1::GetSessionRequest { name: "mine".into() }).await.unwrap().into_inner();
+    assert_eq!(kept.turns.len(), 4);
+    let listed = dialogue.list_sessions(v1::ListSessionsRequest::default()).await.unwrap().into_inner();
+    assert_eq!(listed.sessions.len(), 1);
+
+    let unknown = v1::ChatRequest { session: "nobody".into(), ..Default::default() };
+    let error = dialogue.chat(unknown).await.unwrap().into_inner().next().await.unwrap().unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::NotFound, "UNKNOWN_SESSION"));
+    let long = v1::ChatRequest {
+        session: "mine".into(),
+        parts: vec![v1::Part { part: Some(part::Part::Text("word ".repeat(100))) }],
+        options: None,
+    };
+    let error = dialogue.chat(long).await.unwrap().into_inner().next().await.unwrap().unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::InvalidArgument, "PROMPT_TOO_LONG"));
+    dialogue.delete_session(v1::DeleteSessionRequest { name: "mine".into() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn bad_requests_get_one_error_info_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path(), None, &[]);
+    let channel = connect(&server).await;
+    let mut collections = CollectionServiceClient::new(channel.clone());
+    let mut search = SearchServiceClient::new(channel.clone());
+    let mut models = ModelServiceClient::new(channel);
+    let plain = v1::CreateCollectionRequest { name: "plain".into(), dim: 3, vectors_only: true, index: 0 };
+    collections.create_collection(plain).await.unwrap();
+    let vector = |values: Vec<f32>| v1::Item {
+        key: "k".into(),
+        content: Some(v1::item::Content::Vector(v1::Vector { values })),
+        ..v1::Item::default()
+    };
+    let put = |item| v1::UpsertItemsRequest { collection: "plain".into(), items: vec![item], ..Default::default() };
+    for (values, reason) in [(vec![1.0], "WRONG_DIMENSION"), (vec![f32::NAN; 3], "BAD_VECTOR"), (vec![0.0; 3], "BAD_VECTOR")] {
+        let receipt = collections.upsert_items(put(vector(values))).await.unwrap().into_inner();
+        assert_eq!((receipt.written_count, receipt.failures[0].reason.as_str()), (0, reason));
+    }
+    let empty = collections.upsert_items(put(v1::Item::default())).await.unwrap_err();
+    assert_eq!((empty.code(), reason(&empty).as_str()), (Code::InvalidArgument, "MISSING_FIELD"));
+    let ask = |collection: &str, terms| v1::SearchRequest { collection: collection.into(), terms, ..Default::default() };
+    let cases = [
+        (ask("nowhere", vec![]), Code::NotFound, "UNKNOWN_COLLECTION"),
+        (ask("plain", vec![]), Code::InvalidArgument, "EMPTY_QUERY"),
+        (ask("plain", vec![v1::QueryTerm::default()]), Code::InvalidArgument, "MISSING_FIELD"),
+        (ask("plain", vec![term(query_term::Term::Text("x".into()))]), Code::FailedPrecondition, "VECTORS_ONLY"),
+        (ask("../plain", vec![]), Code::InvalidArgument, "BAD_NAME"),
+    ];
+    for (request, code, word) in cases {
+        let error = search.search(request).await.unwrap_err();
+        assert_eq!((error.code(), reason(&error).as_str()), (code, word));
+    }
+    let none = models.get_model(v1::GetModelRequest {}).await.unwrap_err();
+    assert_eq!((none.code(), reason(&none).as_str()), (Code::FailedPrecondition, "NO_MODEL"));
+}
+
+#[tokio::test]
+async fn a_token_keeps_strangers_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path(), None, &["--token", "secret"]);
+    let mut collections = CollectionServiceClient::new(connect(&server).await);
+    let stranger = collections.list_collections(v1::ListCollectionsRequest::default()).await.unwrap_err();
+    assert_eq!((stranger.code(), reason(&stranger).as_str()), (Code::Unauthenticated, "UNAUTHENTICATED"));
+    let mut known = Request::new(v1::ListCollectionsRequest::default());
+    known.metadata_mut().insert("authorization", "Bearer secret".parse().unwrap());
+    collections.list_collections(known).await.unwrap();
+}
