@@ -43,6 +43,11 @@ impl LoadedModel {
         Ok(LoadedModel { model, encoder, device, runtime_version, template, preamble: Mutex::new(None) })
     }
 
+    /// Reads the preamble now, so that the first conversation need not wait for it.
+    pub fn warm_up(&self) -> Result<()> {
+        self.opened_context().map(drop)
+    }
+
     /// A context that has read the preamble already.
     pub(crate) fn opened_context(&self) -> Result<LiveContext> {
         let mut preamble = self.preamble.lock();

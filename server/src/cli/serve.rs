@@ -33,7 +33,10 @@ impl Serve {
         let db = self.database.open(true)?;
         // A server whose model cannot be loaded should say so now. One without a bundle serves vectors.
         let model = match db.model() {
-            Ok(loaded) => Some(loaded.model.manifest().name.clone()),
+            Ok(loaded) => {
+                loaded.warm_up()?;
+                Some(loaded.model.manifest().name.clone())
+            }
             Err(fromagerie::Error::NoModel { .. }) => None,
             Err(error) => return Err(error.into()),
         };
@@ -48,11 +51,12 @@ impl Serve {
                 &json!({"event": "listening", "address": address.to_string(), "model": model}),
             )?;
             if model.is_none() {
-                output.text("no bundle: serving collections of vectors only\n")?;
+                tracing::warn!("no bundle: serving collections of vectors only");
             }
             grpc::serve(db, listener, self.token, stopped()).await.context("the server failed")
         })?;
-        output.line("stopped", &json!({"event": "stopped"}))?;
+        // Whoever read the address may have stopped reading long ago.
+        let _ = output.line("stopped", &json!({"event": "stopped"}));
         Ok(Outcome::Done)
     }
 }
