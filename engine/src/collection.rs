@@ -121,7 +121,7 @@ impl Collection {
 
     /// Live items.
     pub fn len(&self) -> usize {
-        self.stored.snapshot().len() as usize
+        self.stored.snapshot().len()
     }
 
     /// True without live items.

@@ -292,7 +292,7 @@ pub fn load_bundle(directory: &Path, options: &Options) -> Result<LoadedModel> {
         intra_threads: options.threads,
     })?;
     let model = Arc::new(OnnxModel::load(&runtime, &bundle)?);
-    LoadedModel::new(model, &runtime.device().to_string(), &runtime.version())
+    LoadedModel::new(model, &runtime.device().to_string(), runtime.version())
 }
 
 /// Names are part of file paths and of command lines.

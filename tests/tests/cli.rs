@@ -1,6 +1,8 @@
 //! Goal: bad input gets an error that names the thing, the value and the remedy, with the exit code it deserves, and
 //! nothing is lost. Method: the binary, fed with everything that people feed to binaries.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::path::Path;
@@ -140,7 +142,8 @@ fn queries_that_cannot_be_answered_say_why() {
     let (code, _, says) = json(unknown.arg(&db), "");
     assert!(code == 2 && says.contains("no collection \"picture\"; known: pictures"), "{says}");
     let mut long = fromagerie(&["search", "--collection", "pictures", "--text"]);
-    let (code, _, says) = json(long.arg("word ".repeat(99)).arg("--db").arg(&db).arg("--bundle").arg(tiny_bundle()), "");
+    let (code, _, says) =
+        json(long.arg("word ".repeat(99)).arg("--db").arg(&db).arg("--bundle").arg(tiny_bundle()), "");
     assert!(code == 2 && says.contains("tokens, and the model's context leaves room for 64"), "{says}");
     let no_db = folder.path().join("none");
     let (code, _, says) = json(fromagerie(&["verify", "--db"]).arg(&no_db), "");

@@ -1,6 +1,8 @@
 //! Goal: a client over a real socket can do all that the wire promises. Method: the real server over the tiny bundle,
 //! and tonic's clients.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{Served, png, tiny_bundle};
@@ -58,16 +60,29 @@ async fn a_collection_is_made_filled_searched_and_dropped() {
     // A stream of batches; one picture is none, and is named.
     let bad = v1::Item { content: Some(v1::item::Content::Image(b"GIF89a".to_vec().into())), ..item("bad", RED) };
     let batches = vec![
-        v1::UpsertItemsRequest { collection: "colours".into(), items: vec![item("red", RED), bad], request_id: "1".into() },
+        v1::UpsertItemsRequest {
+            collection: "colours".into(),
+            items: vec![item("red", RED), bad],
+            request_id: "1".into(),
+        },
         v1::UpsertItemsRequest { items: vec![item("blue", BLUE)], request_id: "2".into(), ..Default::default() },
     ];
     let receipts = collections.ingest_items(tokio_stream::iter(batches)).await.unwrap().into_inner();
     let receipts: Vec<_> = receipts.map(Result::unwrap).collect().await;
     assert_eq!(receipts.iter().map(|r| r.written_count).collect::<Vec<_>>(), [1, 1]);
-    assert_eq!((receipts[0].failures[0].key.as_str(), receipts[0].failures[0].reason.as_str()), ("bad", "TRUNCATED_IMAGE"));
+    assert_eq!(
+        (receipts[0].failures[0].key.as_str(), receipts[0].failures[0].reason.as_str()),
+        ("bad", "TRUNCATED_IMAGE")
+    );
     assert!(receipts[1].sequence > receipts[0].sequence);
 
-    let ask = |terms| v1::SearchRequest { collection: "colours".into(), terms, limit: 5, with_thumbnails: true, ..Default::default() };
+    let ask = |terms| v1::SearchRequest {
+        collection: "colours".into(),
+        terms,
+        limit: 5,
+        with_thumbnails: true,
+        ..Default::default()
+    };
     let by_image = ask(vec![term(query_term::Term::Image(png(BLUE).into()))]);
     let found = search.search(by_image).await.unwrap().into_inner();
     assert_eq!(found.hits[0].key, "blue");
@@ -75,8 +90,15 @@ async fn a_collection_is_made_filled_searched_and_dropped() {
     assert_eq!(found.hits[0].caption, "a picture called blue");
     let by_key = search.search(ask(vec![term(query_term::Term::Key("blue".into()))])).await.unwrap().into_inner();
     assert_eq!(by_key.hits.iter().map(|h| h.key.as_str()).collect::<Vec<_>>(), ["red"]);
-    assert_eq!(search.search(ask(vec![term(query_term::Term::Text("red".into()))])).await.unwrap().into_inner().hits.len(), 2);
-    let stored = collections.get_item(v1::GetItemRequest { collection: "colours".into(), key: "red".into() }).await.unwrap().into_inner();
+    assert_eq!(
+        search.search(ask(vec![term(query_term::Term::Text("red".into()))])).await.unwrap().into_inner().hits.len(),
+        2
+    );
+    let stored = collections
+        .get_item(v1::GetItemRequest { collection: "colours".into(), key: "red".into() })
+        .await
+        .unwrap()
+        .into_inner();
     let by_vector = ask(vec![term(query_term::Term::Vector(stored.vector.unwrap()))]);
     assert_eq!(search.search(by_vector).await.unwrap().into_inner().hits[0].key, "red");
     let turns = vec![v1::DialogueTurn {
@@ -88,7 +110,8 @@ async fn a_collection_is_made_filled_searched_and_dropped() {
 
     let alias = v1::Alias { name: "latest".into(), collection: "colours".into() };
     collections.set_alias(v1::SetAliasRequest { alias: Some(alias) }).await.unwrap();
-    let through = collections.get_collection(v1::GetCollectionRequest { name: "latest".into() }).await.unwrap().into_inner();
+    let through =
+        collections.get_collection(v1::GetCollectionRequest { name: "latest".into() }).await.unwrap().into_inner();
     assert_eq!((through.name.as_str(), through.item_count), ("colours", 2));
     let drop = v1::DeleteCollectionRequest { name: "colours".into() };
     let held = collections.delete_collection(drop.clone()).await.unwrap_err();
@@ -106,7 +129,10 @@ async fn a_conversation_streams_words_and_pictures_and_is_kept() {
     let channel = connect(&server).await;
     let mut collections = CollectionServiceClient::new(channel.clone());
     let mut dialogue = DialogueServiceClient::new(channel);
-    collections.create_collection(v1::CreateCollectionRequest { name: "colours".into(), ..Default::default() }).await.unwrap();
+    collections
+        .create_collection(v1::CreateCollectionRequest { name: "colours".into(), ..Default::default() })
+        .await
+        .unwrap();
     let items = vec![item("red", RED), item("blue", BLUE)];
     collections
         .upsert_items(v1::UpsertItemsRequest { collection: "colours".into(), items, ..Default::default() })
@@ -170,13 +196,16 @@ async fn bad_requests_get_one_error_info_each() {
         ..v1::Item::default()
     };
     let put = |item| v1::UpsertItemsRequest { collection: "plain".into(), items: vec![item], ..Default::default() };
-    for (values, reason) in [(vec![1.0], "WRONG_DIMENSION"), (vec![f32::NAN; 3], "BAD_VECTOR"), (vec![0.0; 3], "BAD_VECTOR")] {
+    for (values, reason) in
+        [(vec![1.0], "WRONG_DIMENSION"), (vec![f32::NAN; 3], "BAD_VECTOR"), (vec![0.0; 3], "BAD_VECTOR")]
+    {
         let receipt = collections.upsert_items(put(vector(values))).await.unwrap().into_inner();
         assert_eq!((receipt.written_count, receipt.failures[0].reason.as_str()), (0, reason));
     }
     let empty = collections.upsert_items(put(v1::Item::default())).await.unwrap_err();
     assert_eq!((empty.code(), reason(&empty).as_str()), (Code::InvalidArgument, "MISSING_FIELD"));
-    let ask = |collection: &str, terms| v1::SearchRequest { collection: collection.into(), terms, ..Default::default() };
+    let ask =
+        |collection: &str, terms| v1::SearchRequest { collection: collection.into(), terms, ..Default::default() };
     let cases = [
         (ask("nowhere", vec![]), Code::NotFound, "UNKNOWN_COLLECTION"),
         (ask("plain", vec![]), Code::InvalidArgument, "EMPTY_QUERY"),

@@ -1,6 +1,8 @@
 //! Goal: what was acknowledged is there, whenever the process dies. Method: `kill -9` during ingest, fifty times at
 //! random instants, and a look at every key that the process had acknowledged before it died.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -55,12 +57,7 @@ fn delay(kill: u64) -> Duration {
 }
 
 /// The keys that the process acknowledged before it was killed.
-fn ingest_and_kill(
-    db: &std::path::Path,
-    pictures: &std::path::Path,
-    collection: &str,
-    delay: Duration,
-) -> Vec<String> {
+fn ingest_and_kill(db: &std::path::Path, pictures: &std::path::Path, collection: &str, delay: Duration) -> Vec<String> {
     let mut command = common::fromagerie(&["ingest", "--json", "--batch", "16", "--collection", collection, "--db"]);
     command.arg(db).arg("--bundle").arg(common::tiny_bundle()).arg(pictures);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

@@ -3,6 +3,8 @@
 //! Held here: arrows between rooms, single owners of heavy dependencies, a story at the head of each file, files of
 //! one thought, links that lead somewhere, and nothing left unfinished.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! Dialogue: a conversation of words and pictures goes in, words and pictures come out.
 //!
-//! [`turn`] is what people say, [`template`] how a model wants it written, [`context`] the row of positions that it
-//! reads. [`decide`] chooses the next token, and with it whether a picture belongs here; [`reply`] is the loop;
-//! [`live`] is what was read already; [`session`] and [`record`] keep a conversation.
+//! `turn` is what people say, `template` how a model wants it written, `context` the row of positions that it
+//! reads. `decide` chooses the next token, and with it whether a picture belongs here; `reply` is the loop;
+//! `live` is what was read already; `session` and `record` keep a conversation.
 
 pub(crate) mod context;
 mod decide;

@@ -37,7 +37,7 @@ impl Template {
         let mut preamble: Vec<Atom> = model.generation().bos_token_id.into_iter().map(Atom::Token).collect();
         // A preamble that opens with the BOS token (as ChatML's does) must not get two.
         let written = special(&dialogue.preamble)?;
-        let double = written.first().is_some() && written.first() == preamble.first();
+        let double = !written.is_empty() && written.first() == preamble.first();
         preamble.extend(&written[usize::from(double)..]);
         Ok(Template {
             preamble,

@@ -1,6 +1,6 @@
 //! A database over the fake model, with pictures of plain colours.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::io::Cursor;
 use std::sync::Arc;

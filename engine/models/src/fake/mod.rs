@@ -105,11 +105,7 @@ impl FakeModel {
                     max_position_embeddings: POSITIONS,
                 },
                 vision: Vision { num_visual_tokens: VISUAL_TOKENS as u32, feature_dim: 3 },
-                retrieval: Retrieval {
-                    dim: space::DIM as u32,
-                    ret_token_ids: vec![RET],
-                    text_template: bare_text(),
-                },
+                retrieval: Retrieval { dim: space::DIM as u32, ret_token_ids: vec![RET], text_template: bare_text() },
                 dialogue,
                 files: Default::default(),
             },

@@ -168,7 +168,7 @@ impl Answers<'_> {
         };
         match value.dtype() {
             ValueType::Tensor { ty: TensorElementType::Float32, shape: found, .. } => {
-                self.check_shape(output, shape, found)?
+                self.check_shape(output, shape, found)?;
             }
             _ => return Err(self.absent(output)),
         }

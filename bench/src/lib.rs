@@ -1,1 +1,0 @@
-//! Benches that cross rooms, and rivals side by side.
