@@ -57,7 +57,7 @@ def ridge_start(maps: Maps, features: torch.Tensor, target: torch.Tensor, streng
     w = torch.linalg.solve(x.T @ x + strength * torch.eye(x.shape[1]), x.T @ (y - mean))
     out = (x @ w + mean).view(target.shape)
     gain = target.norm(dim=2).mean() / out.norm(dim=2).mean()
-    layer = maps.tokens[1]
+    layer = maps.tokens[-1]
     layer.weight.copy_(w.T * gain)
     layer.bias.copy_(mean * gain)
 

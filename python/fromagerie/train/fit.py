@@ -46,15 +46,15 @@ def open_cache(data: Path, config: dict) -> Cache:
 
 
 def train_retrieval(cache: Cache, config: dict, splits: Sequence[str], hide: Sequence[str], log: Optional[list] = None) -> Maps:
-    """Stage 1 on `splits`; concepts of the splits `hide` do not come in through ImageNet's names. Averages `members` seeds' data order only through weights of linear maps."""
+    """Stage 1 on `splits`; concepts of the splits `hide` do not come in through ImageNet's names."""
     settings = Settings(**config["retrieval"])
     pairs = cache.pairs(splits, config["wordings"], config["pseudo_images"], settings.teacher_share > 0, hide)
     shape = Shape(
         encoders=tuple(config["encoders"]), layers=tuple(config["layers"]), dim=config["dim"], text_hidden=config["text_hidden"],
         visual_hidden=config["visual_hidden"], visual_tokens=config["visual_tokens"], token_hidden=0, features=cache.features.shape[1],
     )  # fmt: skip
-    watch = (lambda maps, step, loss: log.append(("retrieval", step, loss, float(maps.log_scale.exp())))) if log is not None else None
-    maps = fit_retrieval(pairs, shape, settings, watch, every=50)
+    watch = (lambda step, loss, scale: log.append(("retrieval", step, loss, scale))) if log is not None else None
+    maps = fit_retrieval(pairs, shape, settings, watch)
     rescale(maps, pairs.states)
     return maps
 
