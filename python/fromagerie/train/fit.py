@@ -48,7 +48,7 @@ def open_cache(data: Path, config: dict) -> Cache:
 def train_retrieval(cache: Cache, config: dict, splits: Sequence[str], hide: Sequence[str], log: Optional[list] = None) -> Maps:
     """Stage 1 on `splits`; concepts of the splits `hide` do not come in through ImageNet's names."""
     settings = Settings(**config["retrieval"])
-    pairs = cache.pairs(splits, config["wordings"], config["pseudo_images"], settings.teacher_share > 0, hide)
+    pairs = cache.pairs(splits, config["wordings"], config["pseudo_images"], settings.teacher_share > 0, hide, config["without"])
     shape = Shape(
         encoders=tuple(config["encoders"]), layers=tuple(config["layers"]), dim=config["dim"], text_hidden=config["text_hidden"],
         visual_hidden=config["visual_hidden"], visual_tokens=config["visual_tokens"], token_hidden=0, features=cache.features.shape[1],
@@ -154,6 +154,9 @@ def main() -> None:
 def run(data: Path, out: Path, config: dict, splits: Sequence[str], captions: bool = True) -> None:
     """All stages; see the module's head."""
     started, log = time.time(), []
+    from .eval import prepare
+
+    prepare(data, config, list(splits))
     cache = open_cache(data, config)
     maps = train_retrieval(cache, config, splits, [s for s in ("validation", "test") if s not in splits], log)
     print(f"retrieval trained after {time.time() - started:.0f} s", flush=True)
@@ -170,7 +173,7 @@ def run(data: Path, out: Path, config: dict, splits: Sequence[str], captions: bo
     extras = {"ret_input_embedding": lm.ret, "ret_output_embedding": row, "ret_output_bias": bias}
     write(out / "maps.safetensors", maps, extras)
     card = {
-        "config": config, "splits": list(splits), "seconds": round(time.time() - started), "pairs": report([r for r in cache.rows if r["split"] in splits]),
+        "config": config, "splits": list(splits), "seconds": round(time.time() - started), "pairs": report([r for r in cache.rows if r["split"] in splits and r["source"] not in config["without"]]),
         "decision_on_held_out_dialogues": judged, "logit_scale": float(maps.log_scale.exp()), "torch": torch.__version__,
     }  # fmt: skip
     (out / "run_card.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
