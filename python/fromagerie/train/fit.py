@@ -5,7 +5,7 @@
 The recipe is FROMAGe's, in stages, because `[RET]` stays fixed at the mean embedding (mean norm) and so nothing that
 one stage learns changes what another one reads:
   1. retrieval: InfoNCE in both directions with a learnable temperature, on cached hidden states (`retrieval.py`);
-  2. captioning: cross-entropy through the frozen model, weighted by `captioning_weight` (`captioning.py`);
+  2. captioning: cross-entropy through the frozen model, of captions after the picture and of the end of the turn (`captioning.py`);
   3. the decision: `[RET]`'s output row against the model's own vocabulary (`decision.py`).
 AdamW (0.9, 0.95), warm-up, clipping, one seed. Settings come from `config.json`, which validation chose; `--splits train`
 trains as `eval` does, the default trains on everything, which is what ships. Writes `maps.safetensors`,
@@ -83,7 +83,13 @@ def train_captioning(cache: Cache, config: dict, maps: Maps, lm, encode, splits:
     """Stage 2: visual tokens."""
     rows = caption_rows(cache, splits)
     settings = captioning.CaptionSettings(**config["captioning"])
-    note = lambda step, loss: (log.append(("captioning", step, loss * config["captioning_weight"], 0.0)), print(f"caption {step} {loss:.3f}", flush=True) if step % 10 == 0 else None)
+
+    def note(step: int, said: float, ended: float) -> None:
+        log.append(("captioning", step, said * config["captioning_weight"], 0.0))
+        log.append(("end of turn", step, ended, 0.0))
+        if step % 10 == 0:
+            print(f"captioning {step}: caption {said:.3f}, end of turn {ended:.3f}", flush=True)
+
     captioning.train(lm, maps, [cache.rows[i]["caption"] for i in rows], torch.from_numpy(cache.features[rows]).float(), encode, settings, note)
 
 
