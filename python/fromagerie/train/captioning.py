@@ -122,9 +122,12 @@ def train(lm: Llama, maps: Maps, captions: Sequence[str], features: torch.Tensor
             group["lr"] = peak * min(1.0, (step + 1) / s.warmup) * (1 - step / s.steps)
         rows = draw.choice(len(captions), s.batch, replace=False)
         tokens, names = maps.visual_tokens(features[rows]), [captions[i] for i in rows]
-        said, ended = loss_of(lm, names, encode, tokens), end_loss(lm, past, names[:4], encode, tokens[:4], draw)
+        said = loss_of(lm, names, encode, tokens)
+        ended = end_loss(lm, past, names[:4], encode, tokens[:4], draw) if s.end_weight else torch.zeros(())
         optimiser.zero_grad()
         (said + s.end_weight * ended).backward()
+        if maps.shape.visual_tokens > 2:  # the full stop stays as it is
+            layer.weight.grad[-lm.hidden :], layer.bias.grad[-lm.hidden :] = 0, 0
         torch.nn.utils.clip_grad_norm_(maps.tokens.parameters(), 1.0)
         optimiser.step()
         if log:

@@ -180,7 +180,7 @@ def run(data: Path, out: Path, config: dict, splits: Sequence[str], captions: bo
     write(out / "maps.safetensors", maps, extras)
     card = {
         "config": config, "splits": list(splits), "seconds": round(time.time() - started), "pairs": report([r for r in cache.rows if r["split"] in splits and r["source"] not in config["without"]]),
-        "decision_on_held_out_dialogues": judged, "logit_scale": float(maps.log_scale.exp()), "torch": torch.__version__,
+        "decision_on_held_out_dialogues": judged, "logit_scale": maps.log_scale.exp().item(), "torch": torch.__version__,
     }  # fmt: skip
     (out / "run_card.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
     with (out / "log.csv").open("w", newline="") as file:
