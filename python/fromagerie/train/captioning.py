@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from .captions import phrase
-from .lm import EOS, Llama, generate
+from .lm import EOS, Llama, Past, generate
 from .losses import caption_loss
-from .maps import Maps, stack
+from .maps import Maps
+from .wordings import ASKS, ASSISTANT, END, PREAMBLE, REPLIES, USER
 
 PROMPT = "<|im_start|>"
 
@@ -29,36 +30,41 @@ class CaptionSettings:
     """Settings of the captioning stage."""
 
     steps: int = 150
-    batch: int = 16
+    batch: int = 8
     rate: float = 2e-4
+    bias_rate: float = 5e-3
+    end_weight: float = 1.0
     warmup: int = 10
     ridge: float = 300.0
     seed: int = 0
 
 
 def word_targets(lm: Llama, captions: Sequence[str], encode: Callable[[str], List[int]], k: int) -> torch.Tensor:
-    """`[n, k, H]`: mean embedding of all the caption's tokens, then of its last ones, each at the mean norm."""
+    """`[n, k, H]`: mean embedding of all the caption's tokens, then of its last ones, at the mean norm; the last of three
+    or more is a full stop, the same for every picture: after it the model ends its turn instead of adding a stop."""
     out = torch.zeros(len(captions), k, lm.hidden)
     for i, c in enumerate(captions):
         rows = lm.embeddings[encode(" " + c)]
         for j in range(k):
             part = rows if j == 0 else rows[-max(1, len(rows) // 2) :]
             out[i, j] = part.mean(0)
-    norm = lm.embeddings.norm(dim=1).mean()
-    return out / out.norm(dim=2, keepdim=True) * norm
+    out = out / out.norm(dim=2, keepdim=True) * lm.embeddings.norm(dim=1).mean()
+    if k > 2:
+        out[:, -1] = lm.embeddings[encode(".")[0]]
+    return out
 
 
 @torch.no_grad()
 def ridge_start(maps: Maps, features: torch.Tensor, target: torch.Tensor, strength: float) -> None:
-    """Sets the matrix of `maps.tokens` to the ridge solution, scaled so that its outputs have the targets' norm."""
+    """Sets the matrix of `maps.tokens` to the ridge solution, scaled so that each output token has its target's norm."""
     x = maps.visual_in(features)
     y = target.flatten(1)
     mean = y.mean(0)
     w = torch.linalg.solve(x.T @ x + strength * torch.eye(x.shape[1]), x.T @ (y - mean))
     out = (x @ w + mean).view(target.shape)
-    gain = target.norm(dim=2).mean() / out.norm(dim=2).mean()
-    layer = maps.tokens[1]
-    layer.weight.copy_(w.T * gain)
+    gain = (target.norm(dim=2).mean(0) / out.norm(dim=2).mean(0)).repeat_interleave(target.shape[2])
+    layer = maps.tokens[-1]
+    layer.weight.copy_((w * gain).T)
     layer.bias.copy_(mean * gain)
 
 
@@ -84,22 +90,48 @@ def loss_of(lm: Llama, captions: Sequence[str], encode, tokens: torch.Tensor) ->
     return caption_loss(lm.logits(final[:, at:][mask])[None], ids[mask][None], torch.ones(1, int(mask.sum()), dtype=torch.bool))
 
 
-def train(lm: Llama, maps: Maps, captions: Sequence[str], features: torch.Tensor, encode, s: CaptionSettings, log: Optional[Callable[[int, float], None]] = None) -> None:
-    """Ridge, then `steps` of AdamW on the cross-entropy through the frozen model. `captions[i]` belongs to `features[i]`."""
+def end_loss(lm: Llama, past: Past, captions: Sequence[str], encode, tokens: torch.Tensor, draw: np.random.Generator) -> torch.Tensor:
+    """Cross-entropy of the end of the turn after "Here is X.", `[RET]` and the picture's tokens: a shown picture ends
+    the sentence, and no stray full stop follows it. Each row runs by itself on the cached preamble."""
+    k, start, losses = tokens.shape[1], past[0][0].shape[2], []
+    ends = torch.tensor([EOS])
+    for caption, own in zip(captions, tokens):
+        x = phrase(caption)
+        said = encode(f"{USER}{ASKS[draw.integers(len(ASKS))].format(x=x)}{END}{ASSISTANT}{REPLIES[draw.integers(len(REPLIES))].format(x=x)}")
+        inputs = torch.cat([lm.embeddings[said], lm.ret[None], own])[None]
+        n = inputs.shape[1]
+        allowed = torch.cat([torch.ones(n, start, dtype=torch.bool), torch.ones(n, n, dtype=torch.bool).tril()], 1)[None]
+        final = lm.forward(inputs, torch.arange(start, start + n)[None], allowed, past).hidden[0][:, -1]
+        losses.append(torch.nn.functional.cross_entropy(lm.logits(final), ends))
+    return torch.stack(losses).mean()
+
+
+def train(lm: Llama, maps: Maps, captions: Sequence[str], features: torch.Tensor, encode, s: CaptionSettings, log: Optional[Callable[[int, float, float], None]] = None) -> None:
+    """Ridge, then `steps` of AdamW through the frozen model, on the caption's cross-entropy and, weighted, the end of
+    the turn in a dialogue. `captions[i]` belongs to `features[i]`; `log(step, caption loss, end loss)`."""
     ridge_start(maps, features, word_targets(lm, captions, encode, maps.shape.visual_tokens), s.ridge)
+    if not s.steps:
+        return
     draw = np.random.default_rng(s.seed)
-    optimiser = torch.optim.AdamW(maps.tokens.parameters(), lr=s.rate, betas=(0.9, 0.95), weight_decay=0.01)
+    past = [(k.clone(), v.clone()) for k, v in lm.prefix(encode(PREAMBLE))]
+    layer = maps.tokens[-1]
+    optimiser = torch.optim.AdamW([{"params": [layer.weight], "lr": s.rate}, {"params": [layer.bias], "lr": s.bias_rate}], betas=(0.9, 0.95), weight_decay=0.0)
+    peaks = [group["lr"] for group in optimiser.param_groups]
     for step in range(s.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = s.rate * min(1.0, (step + 1) / s.warmup) * (1 - step / s.steps)
+        for group, peak in zip(optimiser.param_groups, peaks):
+            group["lr"] = peak * min(1.0, (step + 1) / s.warmup) * (1 - step / s.steps)
         rows = draw.choice(len(captions), s.batch, replace=False)
-        loss = loss_of(lm, [captions[i] for i in rows], encode, maps.visual_tokens(features[rows]))
+        tokens, names = maps.visual_tokens(features[rows]), [captions[i] for i in rows]
+        said = loss_of(lm, names, encode, tokens)
+        ended = end_loss(lm, past, names[:4], encode, tokens[:4], draw) if s.end_weight else torch.zeros(())
         optimiser.zero_grad()
-        loss.backward()
+        (said + s.end_weight * ended).backward()
+        if maps.shape.visual_tokens > 2:  # the full stop stays as it is
+            layer.weight.grad[-lm.hidden :], layer.bias.grad[-lm.hidden :] = 0, 0
         torch.nn.utils.clip_grad_norm_(maps.tokens.parameters(), 1.0)
         optimiser.step()
         if log:
-            log(step + 1, float(loss))
+            log(step + 1, said.item(), ended.item())
 
 
 @torch.inference_mode()

@@ -5,7 +5,7 @@
 The recipe is FROMAGe's, in stages, because `[RET]` stays fixed at the mean embedding (mean norm) and so nothing that
 one stage learns changes what another one reads:
   1. retrieval: InfoNCE in both directions with a learnable temperature, on cached hidden states (`retrieval.py`);
-  2. captioning: cross-entropy through the frozen model, weighted by `captioning_weight` (`captioning.py`);
+  2. captioning: cross-entropy through the frozen model, of captions after the picture and of the end of the turn (`captioning.py`);
   3. the decision: `[RET]`'s output row against the model's own vocabulary (`decision.py`).
 AdamW (0.9, 0.95), warm-up, clipping, one seed. Settings come from `config.json`, which validation chose; `--splits train`
 trains as `eval` does, the default trains on everything, which is what ships. Writes `maps.safetensors`,
@@ -46,15 +46,15 @@ def open_cache(data: Path, config: dict) -> Cache:
 
 
 def train_retrieval(cache: Cache, config: dict, splits: Sequence[str], hide: Sequence[str], log: Optional[list] = None) -> Maps:
-    """Stage 1 on `splits`; concepts of the splits `hide` do not come in through ImageNet's names. Averages `members` seeds' data order only through weights of linear maps."""
+    """Stage 1 on `splits`; concepts of the splits `hide` do not come in through ImageNet's names."""
     settings = Settings(**config["retrieval"])
-    pairs = cache.pairs(splits, config["wordings"], config["pseudo_images"], settings.teacher_share > 0, hide)
+    pairs = cache.pairs(splits, config["wordings"], config["pseudo_images"], settings.teacher_share > 0, hide, config["without"])
     shape = Shape(
         encoders=tuple(config["encoders"]), layers=tuple(config["layers"]), dim=config["dim"], text_hidden=config["text_hidden"],
         visual_hidden=config["visual_hidden"], visual_tokens=config["visual_tokens"], token_hidden=0, features=cache.features.shape[1],
     )  # fmt: skip
-    watch = (lambda maps, step, loss: log.append(("retrieval", step, loss, float(maps.log_scale.exp())))) if log is not None else None
-    maps = fit_retrieval(pairs, shape, settings, watch, every=50)
+    watch = (lambda step, loss, scale: log.append(("retrieval", step, loss, scale))) if log is not None else None
+    maps = fit_retrieval(pairs, shape, settings, watch)
     rescale(maps, pairs.states)
     return maps
 
@@ -83,7 +83,13 @@ def train_captioning(cache: Cache, config: dict, maps: Maps, lm, encode, splits:
     """Stage 2: visual tokens."""
     rows = caption_rows(cache, splits)
     settings = captioning.CaptionSettings(**config["captioning"])
-    note = lambda step, loss: (log.append(("captioning", step, loss * config["captioning_weight"], 0.0)), print(f"caption {step} {loss:.3f}", flush=True) if step % 10 == 0 else None)
+
+    def note(step: int, said: float, ended: float) -> None:
+        log.append(("captioning", step, said * config["captioning_weight"], 0.0))
+        log.append(("end of turn", step, ended, 0.0))
+        if step % 10 == 0:
+            print(f"captioning {step}: caption {said:.3f}, end of turn {ended:.3f}", flush=True)
+
     captioning.train(lm, maps, [cache.rows[i]["caption"] for i in rows], torch.from_numpy(cache.features[rows]).float(), encode, settings, note)
 
 
@@ -154,6 +160,9 @@ def main() -> None:
 def run(data: Path, out: Path, config: dict, splits: Sequence[str], captions: bool = True) -> None:
     """All stages; see the module's head."""
     started, log = time.time(), []
+    from .eval import prepare
+
+    prepare(data, config, list(splits))
     cache = open_cache(data, config)
     maps = train_retrieval(cache, config, splits, [s for s in ("validation", "test") if s not in splits], log)
     print(f"retrieval trained after {time.time() - started:.0f} s", flush=True)
@@ -170,8 +179,8 @@ def run(data: Path, out: Path, config: dict, splits: Sequence[str], captions: bo
     extras = {"ret_input_embedding": lm.ret, "ret_output_embedding": row, "ret_output_bias": bias}
     write(out / "maps.safetensors", maps, extras)
     card = {
-        "config": config, "splits": list(splits), "seconds": round(time.time() - started), "pairs": report([r for r in cache.rows if r["split"] in splits]),
-        "decision_on_held_out_dialogues": judged, "logit_scale": float(maps.log_scale.exp()), "torch": torch.__version__,
+        "config": config, "splits": list(splits), "seconds": round(time.time() - started), "pairs": report([r for r in cache.rows if r["split"] in splits and r["source"] not in config["without"]]),
+        "decision_on_held_out_dialogues": judged, "logit_scale": maps.log_scale.exp().item(), "torch": torch.__version__,
     }  # fmt: skip
     (out / "run_card.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
     with (out / "log.csv").open("w", newline="") as file:

@@ -46,24 +46,24 @@ class Standard(nn.Module):
         return (x - self.mean) / self.std
 
 
-def stack(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequential:
+def stack(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """A matrix, or two with a GELU between."""
     if not hidden:
-        return nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, outputs))
-    return nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, outputs))
+        return nn.Sequential(nn.Linear(inputs, outputs))
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
 
 
 class Maps(nn.Module):
     """Both sides of the retrieval space."""
 
-    def __init__(self, shape: Shape, text_stats, feature_stats, text_dropout: float = 0.0, visual_dropout: float = 0.0) -> None:
+    def __init__(self, shape: Shape, text_stats, feature_stats) -> None:
         super().__init__()
         self.shape = shape
         self.text_in = nn.ModuleList([Standard(mean, std) for mean, std in text_stats])
-        self.text = nn.ModuleList([stack(shape.hidden, shape.text_hidden, shape.dim, text_dropout) for _ in shape.layers])
+        self.text = nn.ModuleList([stack(shape.hidden, shape.text_hidden, shape.dim) for _ in shape.layers])
         self.visual_in = Standard(*feature_stats)
-        self.visual = stack(shape.features, shape.visual_hidden, shape.dim, visual_dropout)
-        self.tokens = stack(shape.features, shape.token_hidden, shape.visual_tokens * shape.hidden, 0.0) if shape.visual_tokens else None
+        self.visual = stack(shape.features, shape.visual_hidden, shape.dim)
+        self.tokens = stack(shape.features, shape.token_hidden, shape.visual_tokens * shape.hidden) if shape.visual_tokens else None
         self.log_scale = nn.Parameter(torch.tensor(2.659))  # log(1 / 0.07)
 
     def query(self, states: torch.Tensor) -> torch.Tensor:

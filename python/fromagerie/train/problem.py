@@ -48,17 +48,17 @@ class Cache:
         """Whether all captions were read in that wording."""
         return all(wording in self.known.get(c, {}) for c in captions)
 
-    def pictures(self, splits: Sequence[str]) -> Dict[str, np.ndarray]:
-        """Rows of `features` by caption."""
+    def pictures(self, splits: Sequence[str], without: Sequence[str] = ()) -> Dict[str, np.ndarray]:
+        """Rows of `features` by caption, sources named in `without` left out."""
         found: Dict[str, List[int]] = defaultdict(list)
         for i, r in enumerate(self.rows):
-            if r["split"] in splits and r["caption"] in self.known and not np.isnan(self.features[i, 0]):
+            if r["split"] in splits and r["source"] not in without and r["caption"] in self.known and not np.isnan(self.features[i, 0]):
                 found[r["caption"]].append(i)
         return {c: np.array(v) for c, v in sorted(found.items())}
 
-    def pairs(self, splits: Sequence[str], wordings: Sequence[str], pseudo: bool, teacher: bool, hide: Sequence[str] = ()) -> Pairs:
+    def pairs(self, splits: Sequence[str], wordings: Sequence[str], pseudo: bool, teacher: bool, hide: Sequence[str] = (), without: Sequence[str] = ()) -> Pairs:
         """Training pairs of `splits`. `hide`: splits whose concepts must not come in through ImageNet's names either."""
-        pictures = self.pictures(splits)
+        pictures = self.pictures(splits, without)
         captions = list(pictures)
         rows, where = None, len(captions)
         lists = [pictures[c] for c in captions]
@@ -73,7 +73,7 @@ class Cache:
             rows = weights[keep].astype(np.float32)
         stacked = np.zeros((len(captions), len(wordings), len(self.layers), 576), np.float32)
         for i, c in enumerate(captions):
-            have = [w for w in wordings if w in self.known[c]]
+            have = [w for w in wordings if w in self.known[c]] or list(self.known[c])
             for j, w in enumerate(wordings):
                 stacked[i, j] = self.known[c][w if w in have else have[i % len(have)]]
         taught = self.taught(captions) if teacher else None

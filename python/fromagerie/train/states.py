@@ -88,9 +88,9 @@ def marked_states(lm: Llama, sequences: Sequence[List[int]], layers: List[int], 
     return out
 
 
-def captions_of(data: Path, which: Sequence[str]) -> List[str]:
-    """Distinct captions of the named splits, sorted; `imagenet` names the classes."""
-    found = {r["caption"] for r in load(data) if r["split"] in which}
+def captions_of(data: Path, which: Sequence[str], without: Sequence[str] = ()) -> List[str]:
+    """Distinct captions of the named splits less the sources `without`, sorted; `imagenet` names the classes."""
+    found = {r["caption"] for r in load(data) if r["split"] in which and r["source"] not in without}
     return sorted(found | (set(imagenet_names()) if "imagenet" in which else set()))
 
 
