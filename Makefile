@@ -32,7 +32,7 @@ test-rust: setup
 
 .PHONY: test-python
 test-python: setup
-	$(VENV) -m pytest -q python/tests
+	$(VENV) -m pytest python/tests
 
 ## ci: format, clippy, deny, docs, tests, each bench once
 .PHONY: ci

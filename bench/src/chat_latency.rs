@@ -22,7 +22,7 @@ struct Arguments {
     #[arg(long, env = "FROMAGERIE_BUNDLE")]
     bundle: PathBuf,
     /// Rounds, each of one conversation either way.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// One round, to see that it runs.
     #[arg(long)]
@@ -73,7 +73,7 @@ fn main() -> anyhow::Result<()> {
 
 fn conversation(db: &Database, without_cache: bool) -> anyhow::Result<Vec<Measured>> {
     let session = db.create_session("colours", None)?.name;
-    let options = ChatOptions { tokens_max: Some(24), without_cache, ..ChatOptions::default() };
+    let options = ChatOptions { tokens_max: Some(12), without_cache, ..ChatOptions::default() };
     let mut measured = Vec::new();
     for (turn, words) in TURNS.into_iter().enumerate() {
         let summary = db.chat(&session, vec![Part::Text(words.to_owned())], &options, &|| false, &mut |_| Ok(()))?;

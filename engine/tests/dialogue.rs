@@ -87,6 +87,16 @@ fn pictures_of_the_user_become_part_of_the_context() {
 }
 
 #[test]
+fn the_users_own_picture_is_not_shown_back() {
+    let (cellar, collection) = cellar(FakeModel::new(), &REDS);
+    let twin = fromagerie::Item::image("red-1-again", png([255, 0, 0]));
+    collection.insert(twin).unwrap();
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    let parts = vec![Part::Image(png([255, 0, 0])), Part::Text("show me one like that".into())];
+    assert_eq!(cellar.chat(&session, parts, &ChatOptions::default()).unwrap().shown, ["red-2"]);
+}
+
+#[test]
 fn a_bias_makes_pictures_come_and_stay_away() {
     let (cellar, _) = cellar(FakeModel::new(), &REDS);
     let session = cellar.db.create_session("colours", None).unwrap().name;

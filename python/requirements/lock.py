@@ -64,6 +64,7 @@ LOCKS: Dict[str, Tuple[str, List[str], List[Pin]]] = {
             ("pygments==2.19.2", "", "BSD-2-Clause"),
             ("exceptiongroup==1.3.0", 'python_version < "3.11"', "MIT"),
             ("tomli==2.2.1", 'python_version < "3.11"', "MIT"),
+            ("onnxruntime==1.31.1", 'python_version >= "3.11"', "MIT"),
         ],
     ),
 }

@@ -18,7 +18,7 @@ use crate::database::{Database, check_name};
 use crate::encoder::EncodedImage;
 use crate::error::{Error, Result};
 use crate::model::LoadedModel;
-use crate::query::Query;
+use crate::query::{Hit, LIMIT_MAX, Query};
 
 /// What a finished turn of the chat was like.
 #[derive(Clone, Debug)]
@@ -180,7 +180,8 @@ impl Database {
 
         let mut live = self.live_sessions().take(session).map_or_else(|| loaded.opened_context(), Ok)?;
         let mut watch = Watch::new(begun);
-        let mut shelf = Shelf { collection: &collection, loaded: &loaded, shown: record.shown(), cancelled };
+        let seen = record.images.iter().map(|image| image.hash).collect();
+        let mut shelf = Shelf { collection: &collection, loaded: &loaded, shown: record.shown(), seen, cancelled };
         let speaker = Speaker {
             model: loaded.model.as_ref(),
             live: &mut live,
@@ -231,21 +232,35 @@ fn prompt_of(
     Ok((Prompt { atoms: window.atoms, query_extra }, window.forgotten))
 }
 
-/// Where a chat's pictures come from: the collection, without what the session has shown.
+/// Where a chat's pictures come from: the collection, without what the conversation has seen.
 struct Shelf<'a> {
     collection: &'a Collection,
     loaded: &'a Arc<LoadedModel>,
+    /// Keys that either side has shown.
     shown: HashSet<String>,
+    /// Content hashes of all pictures of the conversation: the user's own may be in the collection too.
+    seen: HashSet<[u8; 32]>,
     cancelled: &'a dyn Fn() -> bool,
 }
 
 impl Retriever for Shelf<'_> {
     fn retrieve(&mut self, query: &[f32], limit: usize) -> Result<Vec<Retrieved>> {
         let what = Query { exclude: self.shown.clone(), ..Query::default() };
-        let (hits, _) = self.collection.search_vector(query, &what, limit, self.cancelled)?;
-        hits.into_iter()
+        let is_new = |hit: &Hit| hit.document.content_hash.is_none_or(|hash| !self.seen.contains(&hash));
+        let mut wanted = limit;
+        let new: Vec<Hit> = loop {
+            let (hits, _) = self.collection.search_vector(query, &what, wanted, self.cancelled)?;
+            let is_all = hits.len() < wanted || wanted == LIMIT_MAX;
+            let new: Vec<Hit> = hits.into_iter().filter(is_new).take(limit).collect();
+            if new.len() == limit || is_all {
+                break new;
+            }
+            wanted = (wanted * 2).min(LIMIT_MAX);
+        };
+        new.into_iter()
             .map(|hit| {
                 self.shown.insert(hit.key.clone());
+                self.seen.extend(hit.document.content_hash);
                 let image: Option<Arc<EncodedImage>> = self.collection.image_of(self.loaded, &hit.document)?;
                 Ok(Retrieved { hit, image })
             })

@@ -1,0 +1,76 @@
+"""Goal: a client that knows nothing but an address can do the whole job. Method: the real server over the tiny bundle,
+and types learnt from its reflection service alone."""
+
+import struct
+import subprocess
+import zlib
+from pathlib import Path
+
+import grpc
+import pytest
+
+from fromagerie.client import Client
+
+ROOT = Path(__file__).resolve().parents[3]
+BUNDLE = ROOT / "engine/models/tests/fixtures/tiny_bundle"
+
+
+def png(red: int, green: int, blue: int) -> bytes:
+    """A picture of one colour, 8 by 8."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    rows = (b"\0" + bytes([red, green, blue]) * 8) * 8
+    header = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def client(tmp_path):
+    binary = next((p for p in (ROOT / "target/debug/fromagerie", ROOT / "target/release/fromagerie") if p.exists()), None)
+    assert binary, "build the binary first: `make test` does"
+    command = [binary, "serve", "--db", tmp_path / "cellar", "--bundle", BUNDLE, "--listen", "127.0.0.1:0"]
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        address = process.stdout.readline().removeprefix("listening on ").strip()
+        with Client(address) as client:
+            yield client
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def test_a_collection_ten_pictures_and_a_chat(client):
+    client.create_collection("colours")
+    pictures = {f"{n}.png": png(25 * n, 255 - 25 * n, 128) for n in range(10)}
+    items = [{"key": key, "image": image, "caption": f"picture {key}", "payload": {"n": n}} for n, (key, image) in enumerate(pictures.items())]
+    receipts = list(client.ingest("colours", [items[:5], items[5:]]))
+    assert [r.written_count for r in receipts] == [5, 5]
+    assert client.collections()[0].item_count == 10
+
+    hit = client.search("colours", image=pictures["3.png"], limit=1)[0]
+    assert hit.key == "3.png" and hit.score > 0.999 and hit.payload["n"] == 3
+    stored = client.get("colours", "3.png")
+    assert stored.thumbnail.startswith(b"\xff\xd8") and (stored.width, stored.height) == (8, 8)
+
+    session = client.create_session("colours")
+    shown = []
+    for _ in range(3):
+        for event in client.chat(session, pictures["0.png"], "a", max_tokens=2, force_ret=True, images_per_ret=2):
+            if event.WhichOneof("event") == "images":
+                shown += [hit.key for hit in event.images.hits]
+                assert all(hit.thumbnail for hit in event.images.hits)
+    assert len(shown) == len(set(shown)) == 6
+    assert "0.png" not in shown, "the user's own picture came back"
+    assert client.delete("colours", shown).deleted_count == 6
+    assert client.model().dim == 6
+
+
+def test_errors_say_what_to_do(client):
+    with pytest.raises(grpc.RpcError) as error:
+        client.search("nowhere", text="a")
+    assert error.value.code() == grpc.StatusCode.NOT_FOUND
+    assert "no collection" in error.value.details()
+    with pytest.raises(ValueError, match="has no field 'sizes'"):
+        list(client.chat("s", "a", sizes=1))
