@@ -3,68 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fromagerie_index::DenseRows;
-use fromagerie_index::hnsw::{self, HnswParams};
 use fromagerie_models::{ImageEncoding, Pixels};
-use fromagerie_storage::{Batch, Op, Receipt, Record, SegmentBuilder, Snapshot};
-use serde::{Deserialize, Serialize};
+use fromagerie_storage::{Batch, Op, Receipt, Record, Snapshot};
 
-use crate::database::Database;
 use crate::encoder::{DecodedImage, EncodedImage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Content, Document, Item, StoredItem};
 use crate::model::LoadedModel;
+use crate::model_slot::ModelSlot;
 use crate::query::{Hit, LIMIT_MAX, Query, Term};
 use crate::retrieve::{self, SearchStats};
+use crate::settings::{GraphBuilder, IndexKind, Settings};
 use crate::vector::{combine, unit};
-
-/// Sealed segments with fewer rows get no graph: scanning them is as fast.
-const GRAPH_ROWS_MIN: usize = 8192;
-
-/// How sealed segments are searched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IndexKind {
-    /// A frozen HNSW graph for segments that are too large to scan.
-    #[default]
-    Hnsw,
-    /// Always an exact scan.
-    Flat,
-}
-
-/// What the engine keeps in a collection's spec.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Settings {
-    pub(crate) index: IndexKind,
-}
-
-impl Settings {
-    pub(crate) fn to_json(&self) -> String {
-        serde_json::json!(self).to_string()
-    }
-}
-
-/// Builds the graph of a segment that is being sealed.
-pub(crate) struct GraphBuilder {
-    pub(crate) kind: IndexKind,
-}
-
-impl SegmentBuilder for GraphBuilder {
-    fn build(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
-        if self.kind == IndexKind::Flat || vectors.len() / dim < GRAPH_ROWS_MIN {
-            return None;
-        }
-        let rows = DenseRows::new(vectors, dim)?;
-        match hnsw::build(&rows, HnswParams::default()) {
-            Ok(graph) => Some(graph),
-            Err(error) => {
-                tracing::warn!(%error, "no graph for this segment: it will be scanned");
-                None
-            }
-        }
-    }
-}
 
 /// One item whose picture, if it has one, is decoded.
 pub(crate) enum Prepared {
@@ -84,19 +34,19 @@ pub struct Upserted {
 /// A collection. Cheap to clone.
 #[derive(Clone)]
 pub struct Collection {
-    db: Database,
+    models: Arc<ModelSlot>,
     stored: fromagerie_storage::Collection,
     kind: IndexKind,
 }
 
 impl Collection {
-    pub(crate) fn new(db: Database, stored: fromagerie_storage::Collection) -> Result<Collection> {
+    pub(crate) fn new(models: Arc<ModelSlot>, stored: fromagerie_storage::Collection) -> Result<Collection> {
         let settings: Settings = serde_json::from_str(&stored.spec().settings).map_err(|e| Error::OtherVersion {
             collection: stored.name().to_owned(),
             problem: format!("its settings are not understood: {e}"),
         })?;
         stored.set_segment_builder(Arc::new(GraphBuilder { kind: settings.index }));
-        Ok(Collection { db, stored, kind: settings.index })
+        Ok(Collection { models, stored, kind: settings.index })
     }
 
     /// Its name.
@@ -253,7 +203,7 @@ impl Collection {
         let Some(space) = self.space() else {
             return Err(Error::VectorsOnly { collection: self.name().to_owned(), what });
         };
-        let loaded = self.db.model_for(what)?;
+        let loaded = self.models.get(what)?;
         if loaded.model.fingerprint() != space {
             return Err(Error::OtherSpace {
                 collection: self.name().to_owned(),

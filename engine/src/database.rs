@@ -1,50 +1,19 @@
 //! One directory, one writer: collections, aliases, sessions, and the model that reads for them.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use fromagerie_models::{Bundle, Device, Model, OnnxModel, Runtime, RuntimeOptions};
+use fromagerie_models::Model;
 use fromagerie_storage::{CollectionSpec, StorageError, Store, StoreOptions, VerifyReport, VerifyStep};
-use parking_lot::Mutex;
 
-use crate::collection::{Collection, GraphBuilder, IndexKind, Settings};
-use crate::dialogue::session::Sessions;
+use crate::collection::Collection;
+use crate::dialogue::held::HeldContexts;
 use crate::error::{Error, Result};
 use crate::model::LoadedModel;
+use crate::model_slot::{ModelSlot, Options};
+use crate::name::check_name;
 use crate::query::Term;
-
-/// Environment variable that names the bundle.
-pub const BUNDLE_VARIABLE: &str = "FROMAGERIE_BUNDLE";
-
-/// How a database is opened.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The model's bundle. `None`: `FROMAGERIE_BUNDLE`, or else `bundle/` inside the database.
-    pub bundle: Option<PathBuf>,
-    /// Make the directory when it does not exist.
-    pub create: bool,
-    /// Where ONNX Runtime is. `None`: `ORT_DYLIB_PATH`, next to the program, or the repository's cache.
-    pub onnxruntime: Option<PathBuf>,
-    /// Where the model runs.
-    pub device: Device,
-    /// Threads of one model call. `None`: the machine's cores.
-    pub threads: Option<usize>,
-    /// Most heap bytes for keys and values of conversations.
-    pub context_bytes_max: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            bundle: None,
-            create: true,
-            onnxruntime: None,
-            device: Device::Cpu,
-            threads: None,
-            context_bytes_max: 512 << 20,
-        }
-    }
-}
+use crate::settings::{GraphBuilder, IndexKind, Settings};
 
 /// How a collection is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,11 +47,8 @@ pub struct Database {
 struct Inner {
     store: Store,
     directory: PathBuf,
-    options: Options,
-    model: OnceLock<Arc<LoadedModel>>,
-    /// Held while the model is loaded, so that two callers do not load it twice.
-    loading: Mutex<()>,
-    sessions: Sessions,
+    models: Arc<ModelSlot>,
+    contexts: HeldContexts,
 }
 
 impl Database {
@@ -96,27 +62,21 @@ impl Database {
 
     /// Opens the database at `path`. The model is loaded when it is first needed; see [`Database::model`].
     pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Database> {
-        let directory = path.as_ref().to_owned();
-        let store = Store::open(&directory, StoreOptions { create: options.create, ..StoreOptions::default() })?;
-        let sessions = Sessions::new(options.context_bytes_max);
-        Ok(Database {
-            inner: Arc::new(Inner {
-                store,
-                directory,
-                options,
-                model: OnceLock::new(),
-                loading: Mutex::new(()),
-                sessions,
-            }),
-        })
+        let fallback = path.as_ref().join("bundle");
+        Database::open_slot(path.as_ref(), &options, ModelSlot::new(options.clone(), fallback))
     }
 
     /// The same, with a model that the caller made.
     pub fn open_with_model(path: impl AsRef<Path>, options: Options, model: Arc<dyn Model>) -> Result<Database> {
-        let db = Database::open_with(path, options)?;
-        let loaded = Arc::new(LoadedModel::new(model, "none", "none")?);
-        let _ = db.inner.model.set(loaded);
-        Ok(db)
+        let (fallback, loaded) = (path.as_ref().join("bundle"), LoadedModel::new(model, "none", "none")?);
+        Database::open_slot(path.as_ref(), &options, ModelSlot::with(options.clone(), fallback, loaded))
+    }
+
+    fn open_slot(path: &Path, options: &Options, models: ModelSlot) -> Result<Database> {
+        let store = Store::open(path, StoreOptions { create: options.create, ..StoreOptions::default() })?;
+        let contexts = HeldContexts::new(options.context_bytes_max);
+        let inner = Inner { store, directory: path.to_owned(), models: Arc::new(models), contexts };
+        Ok(Database { inner: Arc::new(inner) })
     }
 
     /// The directory.
@@ -129,35 +89,7 @@ impl Database {
     /// # Errors
     /// There is no bundle where it was looked for; the bundle or ONNX Runtime is at fault.
     pub fn model(&self) -> Result<Arc<LoadedModel>> {
-        self.model_for("this operation")
-    }
-
-    pub(crate) fn model_for(&self, operation: &'static str) -> Result<Arc<LoadedModel>> {
-        if let Some(model) = self.inner.model.get() {
-            return Ok(model.clone());
-        }
-        let _loading = self.inner.loading.lock();
-        if let Some(model) = self.inner.model.get() {
-            return Ok(model.clone());
-        }
-        let loaded = Arc::new(self.load_model(operation)?);
-        Ok(self.inner.model.get_or_init(|| loaded).clone())
-    }
-
-    fn load_model(&self, operation: &'static str) -> Result<LoadedModel> {
-        let options = &self.inner.options;
-        let named = options.bundle.clone().or_else(|| std::env::var_os(BUNDLE_VARIABLE).map(PathBuf::from));
-        let directory = match named {
-            Some(directory) => directory,
-            None => {
-                let inside = self.inner.directory.join("bundle");
-                if !inside.exists() {
-                    return Err(Error::NoModel { operation, tried: inside });
-                }
-                inside
-            }
-        };
-        load_bundle(&directory, options)
+        self.inner.models.get("this operation")
     }
 
     /// The collection of this name or alias; when there is none, a new one in the model's retrieval space.
@@ -175,7 +107,7 @@ impl Database {
     pub fn open_collection(&self, name: &str) -> Result<Collection> {
         check_name("collection", name)?;
         match self.inner.store.collection(name) {
-            Ok(stored) => Collection::new(self.clone(), stored),
+            Ok(stored) => Collection::new(self.inner.models.clone(), stored),
             Err(StorageError::UnknownCollection { .. }) => {
                 let collections = self.inner.store.collections().into_iter().map(|c| c.name);
                 let aliases = self.inner.store.aliases().into_iter().map(|(alias, _)| alias);
@@ -196,7 +128,7 @@ impl Database {
             })?;
             (dim, None, 0)
         } else {
-            let loaded = self.model_for("a collection for words and pictures")?;
+            let loaded = self.inner.models.get("a collection for words and pictures")?;
             let manifest = loaded.model.manifest();
             let dim = manifest.dim();
             if new.dim.is_some_and(|asked| asked != dim) {
@@ -215,7 +147,7 @@ impl Database {
         let spec = CollectionSpec { dim: dim as u32, space, feature_dim, settings: settings.to_json() };
         let stored = self.inner.store.create_collection(name, spec)?;
         stored.set_segment_builder(Arc::new(GraphBuilder { kind: new.index }));
-        Collection::new(self.clone(), stored)
+        Collection::new(self.inner.models.clone(), stored)
     }
 
     /// Every collection, by name.
@@ -224,7 +156,7 @@ impl Database {
             .store
             .collections()
             .into_iter()
-            .map(|info| Collection::new(self.clone(), self.inner.store.collection(&info.name)?))
+            .map(|info| Collection::new(self.inner.models.clone(), self.inner.store.collection(&info.name)?))
             .collect()
     }
 
@@ -261,7 +193,7 @@ impl Database {
     /// # Errors
     /// [`Error::EmptyQuery`] for a vector or a key, which need no model.
     pub fn embed(&self, term: &Term) -> Result<Vec<f32>> {
-        let loaded = self.model_for("embedding")?;
+        let loaded = self.inner.models.get("embedding")?;
         match term {
             Term::Text(text) => loaded.embed_text(text),
             Term::Image(bytes) => loaded.embed_image(bytes),
@@ -278,29 +210,7 @@ impl Database {
         &self.inner.store
     }
 
-    pub(crate) fn live_sessions(&self) -> &Sessions {
-        &self.inner.sessions
+    pub(crate) fn contexts(&self) -> &HeldContexts {
+        &self.inner.contexts
     }
-}
-
-/// Loads a bundle with no database: what `generate` needs.
-pub fn load_bundle(directory: &Path, options: &Options) -> Result<LoadedModel> {
-    let bundle = Bundle::open(directory)?;
-    let runtime = Runtime::load(RuntimeOptions {
-        library: options.onnxruntime.clone(),
-        device: options.device,
-        intra_threads: options.threads,
-    })?;
-    let model = Arc::new(OnnxModel::load(&runtime, &bundle)?);
-    LoadedModel::new(model, &runtime.device().to_string(), runtime.version())
-}
-
-/// Names are part of file paths and of command lines.
-pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
-    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
-    if starts_well && is_plain && name.len() <= 64 {
-        return Ok(());
-    }
-    Err(Error::BadName { what, name: name.chars().take(80).collect() })
 }

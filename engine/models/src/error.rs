@@ -5,7 +5,7 @@
 
 use crate::bundle::BundleError;
 use crate::onnx::{GraphError, LibraryError};
-use crate::tokenizer::TokenizerError;
+use crate::tokenizer::error::TokenizerError;
 
 /// Why a model could not be loaded, or could not answer.
 #[derive(Debug, thiserror::Error)]

@@ -4,69 +4,22 @@
 //! the same characters for ordinary text, for whatever a user wrote: nobody can end a turn, or make the model retrieve,
 //! by typing `<|im_end|>` or `[RET]`. [`TokenStream`] shows a reply while it grows, in whole characters.
 
+pub(crate) mod error;
+
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
+use crate::bundle::files;
 use crate::bundle::generation::GenerationConfig;
 use crate::bundle::manifest::Manifest;
-use crate::bundle::{BundleError, files};
 use crate::error::ModelError;
+
+pub use error::TokenizerError;
 
 /// Longer tokenizers are not read: the longest known has 35 MB.
 const BYTES_MAX: u64 = 128 << 20;
-
-/// Why a tokenizer cannot be used, or cannot read a text.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TokenizerError {
-    /// The file cannot be read.
-    #[error(transparent)]
-    File(#[from] BundleError),
-    /// The file is not a tokenizer.
-    #[error("{} is not a tokenizer: {why}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// The parser's words.
-        why: String,
-    },
-    /// A token that the configuration speaks of is not in the vocabulary.
-    #[error("{} has no token {id}, which is the {role} token by {said_in}", path.display())]
-    NoToken {
-        /// The file.
-        path: PathBuf,
-        /// The id.
-        id: u32,
-        /// What it is for.
-        role: &'static str,
-        /// The file that says so.
-        said_in: &'static str,
-    },
-    /// Ids that the decoder's vocabulary does not have.
-    #[error("{} has the token id {id}, and the decoder's vocabulary ends at {vocab_size}", path.display())]
-    TooManyTokens {
-        /// The file.
-        path: PathBuf,
-        /// The highest id.
-        id: u32,
-        /// The decoder's vocabulary.
-        vocab_size: u32,
-    },
-    /// A text which the tokenizer refuses.
-    #[error("the text cannot be tokenized: {why}")]
-    Encode {
-        /// The tokenizer's words.
-        why: String,
-    },
-    /// Ids which the tokenizer refuses.
-    #[error("the tokens cannot be written as text: {why}")]
-    Decode {
-        /// The tokenizer's words.
-        why: String,
-    },
-}
 
 /// A bundle's tokenizer.
 pub struct Tokenizer {

@@ -8,12 +8,24 @@ use fromagerie_models::ImageEncoding;
 use serde::{Deserialize, Serialize};
 
 use super::context::Atom;
-use super::session::SessionInfo;
 use super::turn::{Part, Role, Turn};
 use crate::encoder::EncodedImage;
 use crate::error::{Error, Result};
 
 const VERSION: u32 = 1;
+
+/// A session as it is stored.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    /// Its name.
+    pub name: String,
+    /// The collection its pictures come from.
+    pub collection: String,
+    /// Finished turns, oldest first; the user's own pictures appear as empty bytes.
+    pub turns: Vec<Turn>,
+    /// Seconds since 1970.
+    pub created: u64,
+}
 
 /// A conversation in memory.
 pub(crate) struct SessionRecord {

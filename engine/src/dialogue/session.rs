@@ -3,21 +3,20 @@
 //! What was said is stored and survives the process; keys and values are held in bounded memory, the least recently
 //! used conversation giving up its own first, and are computed again when they are needed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use parking_lot::Mutex;
-
-use super::live::LiveContext;
-use super::record::SessionRecord;
+use super::record::{SessionInfo, SessionRecord};
 use super::reply::{Event, Prompt, Reply, Retrieved, Retriever, Speaker};
-use super::{ChatOptions, Part, Role, Turn, context};
+use super::window::window;
+use super::{ChatOptions, Part, Role, Turn};
 use crate::collection::Collection;
-use crate::database::{Database, check_name};
+use crate::database::Database;
 use crate::encoder::EncodedImage;
 use crate::error::{Error, Result};
 use crate::model::LoadedModel;
+use crate::name::check_name;
 use crate::query::{Hit, LIMIT_MAX, Query};
 
 /// What a finished turn of the chat was like.
@@ -39,73 +38,6 @@ pub struct ChatSummary {
     pub total_ms: f32,
 }
 
-/// A session as it is stored.
-#[derive(Clone, Debug)]
-pub struct SessionInfo {
-    /// Its name.
-    pub name: String,
-    /// The collection its pictures come from.
-    pub collection: String,
-    /// Finished turns, oldest first; the user's own pictures appear as empty bytes.
-    pub turns: Vec<Turn>,
-    /// Seconds since 1970.
-    pub created: u64,
-}
-
-/// Keys and values of the conversations of this process.
-pub(crate) struct Sessions {
-    bytes_max: usize,
-    contexts: Mutex<HashMap<String, Held>>,
-    busy: Mutex<HashSet<String>>,
-}
-
-struct Held {
-    live: LiveContext,
-    used: Instant,
-}
-
-impl Sessions {
-    pub(crate) fn new(bytes_max: usize) -> Sessions {
-        Sessions { bytes_max, contexts: Mutex::default(), busy: Mutex::default() }
-    }
-
-    fn take(&self, name: &str) -> Option<LiveContext> {
-        self.contexts.lock().remove(name).map(|held| held.live)
-    }
-
-    fn keep(&self, name: &str, live: LiveContext) {
-        let mut contexts = self.contexts.lock();
-        contexts.insert(name.to_owned(), Held { live, used: Instant::now() });
-        while contexts.values().map(|h| h.live.bytes()).sum::<usize>() > self.bytes_max {
-            let Some(oldest) = contexts.iter().min_by_key(|(_, h)| h.used).map(|(name, _)| name.clone()) else { break };
-            contexts.remove(&oldest);
-        }
-    }
-
-    fn forget(&self, name: &str) {
-        self.contexts.lock().remove(name);
-    }
-
-    fn claim(&self, name: &str) -> Result<Claim<'_>> {
-        if !self.busy.lock().insert(name.to_owned()) {
-            return Err(Error::SessionBusy { name: name.to_owned() });
-        }
-        Ok(Claim { sessions: self, name: name.to_owned() })
-    }
-}
-
-/// The right to change one session, given back when dropped.
-struct Claim<'s> {
-    sessions: &'s Sessions,
-    name: String,
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        self.sessions.busy.lock().remove(&self.name);
-    }
-}
-
 impl Database {
     /// Begins a conversation over `collection`; without a `name`, one is made up.
     pub fn create_session(&self, collection: &str, name: Option<&str>) -> Result<SessionInfo> {
@@ -117,7 +49,7 @@ impl Database {
             }
             None => self.unused_session_name()?,
         };
-        let _claim = self.live_sessions().claim(&name)?;
+        let _claim = self.contexts().claim(&name)?;
         if self.store().session(&name)?.is_some() {
             return Err(Error::SessionExists { name });
         }
@@ -140,10 +72,10 @@ impl Database {
 
     /// Forgets a conversation.
     pub fn delete_session(&self, name: &str) -> Result<()> {
-        let _claim = self.live_sessions().claim(name)?;
+        let _claim = self.contexts().claim(name)?;
         self.session_record(name)?;
         self.store().delete_session(name)?;
-        self.live_sessions().forget(name);
+        self.contexts().forget(name);
         Ok(())
     }
 
@@ -163,7 +95,7 @@ impl Database {
         on_event: &mut dyn FnMut(Event<'_>) -> Result<()>,
     ) -> Result<ChatSummary> {
         let begun = Instant::now();
-        let _claim = self.live_sessions().claim(session)?;
+        let _claim = self.contexts().claim(session)?;
         let mut record = self.session_record(session)?;
         let collection = self.open_collection(&record.collection)?;
         let loaded = collection.model("a dialogue")?;
@@ -178,7 +110,7 @@ impl Database {
         record.push_user(&turn, user);
         let (prompt, forgotten_turns) = prompt_of(&loaded, &record, first_own, reply_options.tokens_max)?;
 
-        let mut live = self.live_sessions().take(session).map_or_else(|| loaded.opened_context(), Ok)?;
+        let mut live = self.contexts().take(session).map_or_else(|| loaded.opened_context(), Ok)?;
         let mut watch = Watch::new(begun);
         let seen = record.images.iter().map(|image| image.hash).collect();
         let mut shelf = Shelf { collection: &collection, loaded: &loaded, shown: record.shown(), seen, cancelled };
@@ -196,7 +128,7 @@ impl Database {
         let reply = speaker.reply(&prompt, &reply_options)?;
         record.push_reply(loaded.template.assistant_turn(&reply.atoms), &watch.parts);
         self.store().put_session(session, &record.to_bytes())?;
-        self.live_sessions().keep(session, live);
+        self.contexts().keep(session, live);
         Ok(watch.summary(reply, forgotten_turns))
     }
 
@@ -226,10 +158,9 @@ fn prompt_of(
     let context = loaded.model.manifest().language_model.max_position_embeddings as usize;
     let limit = context.saturating_sub(tokens_max);
     let turns: Vec<_> = record.turn_atoms().collect();
-    let window =
-        context::window(&loaded.template, &turns, limit).map_err(|tokens| Error::PromptTooLong { tokens, limit })?;
+    let fitting = window(&loaded.template, &turns, limit).map_err(|tokens| Error::PromptTooLong { tokens, limit })?;
     let query_extra = loaded.extra_of(&record.images[first_own..]);
-    Ok((Prompt { atoms: window.atoms, query_extra }, window.forgotten))
+    Ok((Prompt { atoms: fitting.atoms, query_extra }, fitting.forgotten))
 }
 
 /// Where a chat's pictures come from: the collection, without what the conversation has seen.

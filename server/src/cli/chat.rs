@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::output::UsageError;
+use super::parts::{PartLine, parts, read_image};
 use super::search::value as hit_value;
 use super::{DatabaseArgs, Outcome, Output};
 
@@ -61,7 +62,7 @@ struct TurnLine {
     #[serde(default)]
     text: Option<String>,
     #[serde(default)]
-    parts: Vec<super::generate::PartLine>,
+    parts: Vec<PartLine>,
     #[serde(default)]
     force_ret: bool,
 }
@@ -188,13 +189,7 @@ fn finish(summary: &ChatSummary, output: &Output) -> io::Result<()> {
 fn read_turn(line: &str) -> anyhow::Result<(Vec<Part>, bool)> {
     let turn: TurnLine =
         serde_json::from_str(line).map_err(|e| UsageError(format!("this turn cannot be read: {e}")))?;
-    let mut parts = super::generate::parts(&turn.parts)?;
+    let mut parts = parts(&turn.parts)?;
     parts.extend(turn.text.map(Part::Text));
     Ok((parts, turn.force_ret))
-}
-
-/// The picture at `path` as a part of a turn.
-pub(super) fn read_image(path: &Path) -> anyhow::Result<Part> {
-    let bytes = std::fs::read(path).map_err(|e| UsageError(format!("{}: {e}", path.display())))?;
-    Ok(Part::Image(bytes))
 }

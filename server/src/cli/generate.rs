@@ -1,16 +1,15 @@
 //! `fromagerie generate`.
 
 use std::io::{self, BufRead};
-use std::path::Path;
 
 use clap::Args;
-use fromagerie::dialogue::{ChatOptions, Event, Finish, Part, Sampling, generate::generate};
+use fromagerie::dialogue::{ChatOptions, Event, Finish, Sampling, generate::generate};
 use fromagerie::{LoadedModel, load_bundle};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::chat::read_image;
 use super::output::UsageError;
+use super::parts::{PartLine, parts};
 use super::{ModelArgs, Outcome, Output};
 
 /// Continues prompts with the model alone: no database, no chat template, one BOS at the start.
@@ -42,16 +41,6 @@ struct PromptLine {
     ret_max: Option<usize>,
     #[serde(default)]
     without_cache: bool,
-}
-
-/// A part of a prompt: words, or a picture's file.
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum PartLine {
-    /// Words.
-    Text(String),
-    /// The picture's file.
-    Image(String),
 }
 
 impl Generate {
@@ -121,13 +110,4 @@ fn one(loaded: &LoadedModel, line: &str, output: &Output) -> anyhow::Result<()> 
         "prompt_tokens": reply.prompt_tokens, "milliseconds": begun.elapsed().as_secs_f64() * 1e3,
     }))?;
     Ok(())
-}
-
-/// Reads the pictures of a prompt.
-pub(super) fn parts(lines: &[PartLine]) -> anyhow::Result<Vec<Part>> {
-    let part = |line: &PartLine| match line {
-        PartLine::Text(text) => Ok(Part::Text(text.clone())),
-        PartLine::Image(path) => read_image(Path::new(path)),
-    };
-    lines.iter().map(part).collect()
 }

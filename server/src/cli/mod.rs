@@ -9,6 +9,7 @@ mod generate;
 mod ingest;
 mod npy;
 mod output;
+mod parts;
 mod search;
 mod serve;
 mod verify;

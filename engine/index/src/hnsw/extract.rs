@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use hnsw_rs::hnsw::Hnsw;
 
-use super::growing::CosineGap;
+use super::gap::CosineGap;
 use super::twins::Twins;
 use super::{HnswParams, connect};
 use crate::frozen::{Draft, Kind, UpperLayer};

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fromagerie_kernels::{Kernel, norm};
-use hnsw_rs::anndists::dist::distances::Distance;
+use fromagerie_kernels::norm;
 use hnsw_rs::hnsw::Hnsw;
 use parking_lot::{Mutex, RwLock};
 
+use super::gap::CosineGap;
 use super::twins::{Claim, Twins};
 use super::{BuildError, HnswParams, extract};
 use crate::{Neighbor, Query, SearchError};
@@ -16,19 +16,6 @@ use crate::{Neighbor, Query, SearchError};
 const LAYERS: usize = 16;
 /// How far a row's length may be from 1.
 const UNIT_TOLERANCE: f64 = 1e-3;
-
-/// The distance `hnsw_rs` works with: 1 - cosine, never negative and never NaN.
-///
-/// The library asserts both inside its loops, and its own `DistDot` also asserts that rounding stays within
-/// bounds, which near-duplicates need not obey.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CosineGap;
-
-impl Distance<f32> for CosineGap {
-    fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
-        (1.0 - Kernel::best().dot(a, b)).max(0.0)
-    }
-}
 
 /// A growing graph. Rows are copied into it: about 4.6 KB each at 256 dimensions and `m` of 16.
 pub struct Growing {

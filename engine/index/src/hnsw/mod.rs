@@ -9,6 +9,7 @@
 mod build;
 mod connect;
 mod extract;
+mod gap;
 mod growing;
 mod twins;
 

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use ort::value::{Tensor, TensorRef};
 
+use super::error::GraphError;
 use super::past::{HeadShape, Past};
 use super::ports::{Dim, Port};
 use super::runtime::Runtime;
-use super::session::{Graph, GraphError, Inputs};
+use super::session::{Graph, Inputs};
 use crate::bundle::manifest::Manifest;
 use crate::cache::CacheState;
 use crate::embeds::Embeds;

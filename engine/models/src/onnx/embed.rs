@@ -4,9 +4,10 @@ use std::path::Path;
 
 use ort::value::Tensor;
 
+use super::error::GraphError;
 use super::ports::{Dim, Port};
 use super::runtime::Runtime;
-use super::session::{Graph, GraphError};
+use super::session::Graph;
 use crate::bundle::manifest::Manifest;
 use crate::embeds::Embeds;
 use crate::error::ModelError;

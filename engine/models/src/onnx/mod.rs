@@ -9,6 +9,7 @@ mod decoder;
 mod device;
 mod elf;
 mod embed;
+mod error;
 mod library;
 mod model;
 mod past;
@@ -18,10 +19,10 @@ mod session;
 mod vision;
 
 pub use device::{Device, ParseDeviceError};
+pub use error::GraphError;
 pub use library::{Attempt, LibraryError};
 pub use model::OnnxModel;
 pub use runtime::{Runtime, RuntimeOptions};
-pub use session::GraphError;
 
 /// An error of `ort` with all its causes: the reason of a failed load lies in the cause.
 fn reason(error: &dyn std::error::Error) -> String {

@@ -7,8 +7,8 @@ use ort::memory::Allocator;
 use ort::session::SessionInputValue;
 use ort::value::{DynValue, Tensor};
 
+use super::error::GraphError;
 use super::reason;
-use super::session::GraphError;
 use crate::cache::CacheState;
 use crate::error::ModelError;
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use ort::value::{Outlet, TensorElementType, ValueType};
 
-use super::session::GraphError;
+use super::error::GraphError;
 
 /// What a dimension must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

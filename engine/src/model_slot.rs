@@ -1,0 +1,98 @@
+//! The model of a database: named by its options, loaded when it is first needed, shared by everything after.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use fromagerie_models::{Bundle, Device, OnnxModel, Runtime, RuntimeOptions};
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::model::LoadedModel;
+
+/// Environment variable that names the bundle.
+pub const BUNDLE_VARIABLE: &str = "FROMAGERIE_BUNDLE";
+
+/// How a database is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The model's bundle. `None`: `FROMAGERIE_BUNDLE`, or else `bundle/` inside the database.
+    pub bundle: Option<PathBuf>,
+    /// Make the directory when it does not exist.
+    pub create: bool,
+    /// Where ONNX Runtime is. `None`: `ORT_DYLIB_PATH`, next to the program, or the repository's cache.
+    pub onnxruntime: Option<PathBuf>,
+    /// Where the model runs.
+    pub device: Device,
+    /// Threads of one model call. `None`: the machine's cores.
+    pub threads: Option<usize>,
+    /// Most heap bytes for keys and values of conversations.
+    pub context_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            bundle: None,
+            create: true,
+            onnxruntime: None,
+            device: Device::Cpu,
+            threads: None,
+            context_bytes_max: 512 << 20,
+        }
+    }
+}
+
+/// A place for one model.
+pub(crate) struct ModelSlot {
+    options: Options,
+    /// Where a bundle is looked for when none is named.
+    fallback: PathBuf,
+    loaded: OnceLock<Arc<LoadedModel>>,
+    /// Held while the model is loaded, so that two callers do not load it twice.
+    loading: Mutex<()>,
+}
+
+impl ModelSlot {
+    pub(crate) fn new(options: Options, fallback: PathBuf) -> ModelSlot {
+        ModelSlot { options, fallback, loaded: OnceLock::new(), loading: Mutex::new(()) }
+    }
+
+    /// The same, with a model that is loaded already.
+    pub(crate) fn with(options: Options, fallback: PathBuf, model: LoadedModel) -> ModelSlot {
+        ModelSlot { loaded: OnceLock::from(Arc::new(model)), ..ModelSlot::new(options, fallback) }
+    }
+
+    /// The model, loaded now if it was not; `operation` is who needs it.
+    pub(crate) fn get(&self, operation: &'static str) -> Result<Arc<LoadedModel>> {
+        if let Some(model) = self.loaded.get() {
+            return Ok(model.clone());
+        }
+        let _loading = self.loading.lock();
+        if let Some(model) = self.loaded.get() {
+            return Ok(model.clone());
+        }
+        let loaded = Arc::new(load_bundle(&self.directory(operation)?, &self.options)?);
+        Ok(self.loaded.get_or_init(|| loaded).clone())
+    }
+
+    fn directory(&self, operation: &'static str) -> Result<PathBuf> {
+        let named = self.options.bundle.clone().or_else(|| std::env::var_os(BUNDLE_VARIABLE).map(PathBuf::from));
+        match named {
+            Some(directory) => Ok(directory),
+            None if self.fallback.exists() => Ok(self.fallback.clone()),
+            None => Err(Error::NoModel { operation, tried: self.fallback.clone() }),
+        }
+    }
+}
+
+/// Loads a bundle with no database: what `generate` needs.
+pub fn load_bundle(directory: &Path, options: &Options) -> Result<LoadedModel> {
+    let bundle = Bundle::open(directory)?;
+    let runtime = Runtime::load(RuntimeOptions {
+        library: options.onnxruntime.clone(),
+        device: options.device,
+        intra_threads: options.threads,
+    })?;
+    let model = Arc::new(OnnxModel::load(&runtime, &bundle)?);
+    LoadedModel::new(model, &runtime.device().to_string(), runtime.version())
+}

@@ -1,0 +1,54 @@
+//! How a collection is indexed: what its spec keeps, and the graph of a segment that is being sealed.
+
+use fromagerie_index::DenseRows;
+use fromagerie_index::hnsw::{self, HnswParams};
+use fromagerie_storage::SegmentBuilder;
+use serde::{Deserialize, Serialize};
+
+/// Sealed segments with fewer rows get no graph: scanning them is as fast.
+const GRAPH_ROWS_MIN: usize = 8192;
+
+/// How sealed segments are searched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexKind {
+    /// A frozen HNSW graph for segments that are too large to scan.
+    #[default]
+    Hnsw,
+    /// Always an exact scan.
+    Flat,
+}
+
+/// What the engine keeps in a collection's spec.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) index: IndexKind,
+}
+
+impl Settings {
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+}
+
+/// Builds the graph of a segment that is being sealed.
+pub(crate) struct GraphBuilder {
+    pub(crate) kind: IndexKind,
+}
+
+impl SegmentBuilder for GraphBuilder {
+    fn build(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
+        if self.kind == IndexKind::Flat || vectors.len() / dim < GRAPH_ROWS_MIN {
+            return None;
+        }
+        let rows = DenseRows::new(vectors, dim)?;
+        match hnsw::build(&rows, HnswParams::default()) {
+            Ok(graph) => Some(graph),
+            Err(error) => {
+                tracing::warn!(%error, "no graph for this segment: it will be scanned");
+                None
+            }
+        }
+    }
+}
