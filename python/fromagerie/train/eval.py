@@ -34,7 +34,7 @@ from .retrieval import Pairs, Settings, fit, scores
 from .wordings import BARE_CHAT, DIRECT, PLAIN, REPLY, WORDINGS
 
 SHIPPED_WORDINGS = (*WORDINGS["q8plain"], *WORDINGS["q8chat"])
-SHIPPED = (("plain", 0), ("chat", 0), ("chat", 1))  # kinds and draws read by the 8-bit decoder
+SHIPPED = (("plain", 0), ("chat", 0), ("chat", 1), ("chat", 2))  # kinds and draws read by the 8-bit decoder
 PHOTOGRAPHS = {  # chosen by looking at the pictures, before any score was seen
     "strawberry": "food/fruit/Strawberry2.png", "koala": "animals/marsupials/koala.png", "tiger": "animals/mammals/cats/tiger.png",
     "violin": "hobbies/music/string/violin.png", "zebra": "animals/mammals/equines/zebra.png", "pineapple": "food/fruit/pineapple.png",
