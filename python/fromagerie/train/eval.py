@@ -24,14 +24,17 @@ import numpy as np
 import torch
 
 from . import features as vision
+from . import shipped
 from . import states as language
 from .fit import EVERYTHING, open_cache, read_config, train_retrieval
 from .maps import Shape
 from .metrics import ranks, recall
 from .problem import Cache
 from .retrieval import Pairs, Settings, fit, scores
-from .wordings import BARE_CHAT, DIRECT, PLAIN, REPLY
+from .wordings import BARE_CHAT, DIRECT, PLAIN, REPLY, WORDINGS
 
+SHIPPED_WORDINGS = (*WORDINGS["q8plain"], *WORDINGS["q8chat"])
+SHIPPED = (("plain", 0), ("chat", 0), ("chat", 1), ("chat", 2))  # kinds and draws read by the 8-bit decoder
 PHOTOGRAPHS = {  # chosen by looking at the pictures, before any score was seen
     "strawberry": "food/fruit/Strawberry2.png", "koala": "animals/marsupials/koala.png", "tiger": "animals/mammals/cats/tiger.png",
     "violin": "hobbies/music/string/violin.png", "zebra": "animals/mammals/equines/zebra.png", "pineapple": "food/fruit/pineapple.png",
@@ -47,6 +50,9 @@ def prepare(data: Path, config: dict, splits: List[str]) -> None:
     for kind in ("plain", "chat", "bare"):
         wanted = language.captions_of(data, [*splits, "imagenet"] if kind != "bare" else [s for s in splits if s in ("validation", "test")], config["without"])
         language.cached(data, kind, wanted)
+    wanted = language.captions_of(data, [*splits, "look"], [*config["without"], "tuxpaint"])
+    for kind, draw in SHIPPED:
+        shipped.cached(data, kind, wanted, draw, config["layers"])
 
 
 def baseline(cache: Cache, config: dict, split: str, embed, width: int) -> Dict[str, float]:
@@ -70,7 +76,7 @@ def averaged_words(captions: List[str]) -> np.ndarray:
 def table(cache: Cache, config: dict, split: str) -> Dict[str, Dict[str, float]]:
     """Recall of `split` for every wording and baseline."""
     maps = train_retrieval(cache, config, ["train"], ["validation", "test"])
-    out = {f"[RET], {w}": cache.judge(maps, split, w) for w in (PLAIN, REPLY, DIRECT, BARE_CHAT) if cache.read_in(w, list(cache.pictures([split])))}
+    out = {f"[RET], {w}": cache.judge(maps, split, w) for w in (PLAIN, REPLY, DIRECT, BARE_CHAT, *SHIPPED_WORDINGS) if cache.read_in(w, list(cache.pictures([split])))}
     out["averaged input embeddings"] = baseline(cache, config, split, averaged_words, 576)
     out["MiniLM sentence encoder"] = baseline(cache, config, split, lambda c: cache.taught(c), 384)
     out["chance"] = cache.chance(split)
@@ -107,7 +113,7 @@ def main() -> None:
         print(f"{name:40s}" + "  ".join(f"{k} {v:.3f}" for k, v in row.items()), flush=True)
     if args.look:
         maps = train_retrieval(cache, config, EVERYTHING, [])
-        for wording in (PLAIN, REPLY):
+        for wording in (PLAIN, REPLY, *SHIPPED_WORDINGS):
             print(wording, json.dumps(look(cache, maps, wording)))
 
 

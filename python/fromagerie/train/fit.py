@@ -4,7 +4,7 @@
 
 The recipe is FROMAGe's, in stages, because `[RET]` stays fixed at the mean embedding (mean norm) and so nothing that
 one stage learns changes what another one reads:
-  1. retrieval: InfoNCE in both directions with a learnable temperature, on cached hidden states (`retrieval.py`);
+  1. retrieval, in closed form on cached hidden states (`regression.py`), or by InfoNCE where `text_hidden` is 0 (`retrieval.py`);
   2. captioning: cross-entropy through the frozen model, of captions after the picture and of the end of the turn (`captioning.py`);
   3. the decision: `[RET]`'s output row against the model's own vocabulary (`decision.py`).
 AdamW (0.9, 0.95), warm-up, clipping, one seed. Settings come from `config.json`, which validation chose; `--splits train`
@@ -25,7 +25,7 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 import torch
 
-from . import captioning, decision, dialogues, states, wordings
+from . import captioning, decision, dialogues, regression, states, wordings
 from .data import CORE, report
 from .maps import Maps, Shape, write
 from .problem import Cache
@@ -50,11 +50,11 @@ def train_retrieval(cache: Cache, config: dict, splits: Sequence[str], hide: Seq
     settings = Settings(**config["retrieval"])
     pairs = cache.pairs(splits, config["wordings"], config["pseudo_images"], settings.teacher_share > 0, hide, config["without"])
     shape = Shape(
-        encoders=tuple(config["encoders"]), layers=tuple(config["layers"]), dim=config["dim"], text_hidden=config["text_hidden"],
+        encoders=tuple(config["encoders"]), layers=tuple(config["layers"]), dim=config["dim"], text_hidden=config["text_hidden"], text_direct=config["text_hidden"] > 0,
         visual_hidden=config["visual_hidden"], visual_tokens=config["visual_tokens"], token_hidden=0, features=cache.features.shape[1],
     )  # fmt: skip
     watch = (lambda step, loss, scale: log.append(("retrieval", step, loss, scale))) if log is not None else None
-    maps = fit_retrieval(pairs, shape, settings, watch)
+    maps = regression.fit(pairs, shape, settings) if shape.text_hidden else fit_retrieval(pairs, shape, settings, watch)
     rescale(maps, pairs.states)
     return maps
 
@@ -64,7 +64,7 @@ def rescale(maps: Maps, states_: np.ndarray) -> None:
     """Scales the text maps so that queries have norm 1 on average: an added image vector then weighs what it says."""
     sample = torch.from_numpy(states_[::7].reshape(-1, *states_.shape[2:])).float()
     norm = maps.query(sample).norm(dim=1).mean()
-    for fc in maps.text:
+    for fc in maps.text_maps():
         fc[-1].weight.div_(norm)
         fc[-1].bias.div_(norm)
 

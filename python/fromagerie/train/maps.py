@@ -21,12 +21,14 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Shape:
-    """What the maps look like. `text_hidden` / `visual_hidden`: width of the hidden layer, 0 for a plain matrix."""
+    """What the maps look like. `text_hidden` / `visual_hidden`: width of the hidden layer, 0 for a plain matrix.
+    `text_direct`: a plain matrix for each layer besides."""
 
     encoders: tuple = ("efficientnet_lite0",)
     layers: tuple = (30,)
     dim: int = 256
     text_hidden: int = 0
+    text_direct: bool = False
     visual_hidden: int = 0
     visual_tokens: int = 0
     token_hidden: int = 256
@@ -61,6 +63,7 @@ class Maps(nn.Module):
         self.shape = shape
         self.text_in = nn.ModuleList([Standard(mean, std) for mean, std in text_stats])
         self.text = nn.ModuleList([stack(shape.hidden, shape.text_hidden, shape.dim) for _ in shape.layers])
+        self.direct = nn.ModuleList([stack(shape.hidden, 0, shape.dim) for _ in shape.layers] if shape.text_direct else [])
         self.visual_in = Standard(*feature_stats)
         self.visual = stack(shape.features, shape.visual_hidden, shape.dim)
         self.tokens = stack(shape.features, shape.token_hidden, shape.visual_tokens * shape.hidden) if shape.visual_tokens else None
@@ -68,7 +71,11 @@ class Maps(nn.Module):
 
     def query(self, states: torch.Tensor) -> torch.Tensor:
         """`[n, layers, hidden]` to `[n, dim]`, not normalised."""
-        return sum(fc(norm(states[:, i])) for i, (fc, norm) in enumerate(zip(self.text, self.text_in)))
+        return sum(fc(self.text_in[i % len(self.text_in)](states[:, i % len(self.text_in)])) for i, fc in enumerate(self.text_maps()))
+
+    def text_maps(self) -> List[nn.Sequential]:
+        """All maps of the text side: one a layer, then once more one a layer where there are direct ones."""
+        return [*self.text, *self.direct]
 
     def image(self, features: torch.Tensor, standard: bool = False) -> torch.Tensor:
         """`[n, F]` to `[n, dim]`, not normalised; `standard` when the features are standardised already."""
@@ -111,8 +118,10 @@ def write(path: Path, maps: Maps, extras: Dict[str, torch.Tensor], half: bool = 
                 tensors[f"{name}.{j}.weight"], tensors[f"{name}.{j}.bias"] = weight, bias
         return [[op] for op, _, _ in ops]
 
-    per_layer = [put(f"text_hidden_fcs.{i}", folded(n, fc)) for i, (n, fc) in enumerate(zip(maps.text_in, maps.text))]
-    config["text_hidden_fcs"], config["visual_fc"] = per_layer[0], put("visual_fc", folded(maps.visual_in, maps.visual))
+    norms = [*maps.text_in] * 2
+    per_layer = [put(f"text_hidden_fcs.{i}", folded(n, fc)) for i, (n, fc) in enumerate(zip(norms, maps.text_maps()))]
+    config["text_emb_layers"] = list(maps.shape.layers) * (2 if len(maps.direct) else 1)
+    config["text_hidden_fcs"], config["visual_fc"] = per_layer if len(maps.direct) else per_layer[0], put("visual_fc", folded(maps.visual_in, maps.visual))
     if maps.tokens is not None:
         config["visual_embeddings"] = put("visual_embeddings", folded(maps.visual_in, maps.tokens))
     tensors["logit_scale"] = maps.log_scale.detach().view(1)

@@ -34,11 +34,11 @@ class Cache:
         for path in sorted((data / "states").glob("*.npz")):
             with np.load(path) as f:
                 at = [f["layers"].tolist().index(layer) for layer in layers]
-                kind = path.stem.rsplit("-", 1)[0]
+                kind, draw = path.stem.rsplit("-", 1)
                 picked = f["states"][:, :, at]
                 for caption, marks in zip(f["captions"].tolist(), picked):
                     for name, value in zip(WORDINGS[kind], marks):
-                        self.known.setdefault(caption, {}).setdefault(name, value)
+                        self.known.setdefault(caption, {})[name if draw == "0" else f"{name}, draw {draw}"] = value
 
     def states(self, captions: Sequence[str], wording: str) -> np.ndarray:
         """`[n, layers, hidden]` f32. Raises `KeyError` for a caption not read in that wording."""

@@ -25,7 +25,7 @@ import torch
 from .data import load
 from .lm import Llama, Past
 from .sources import imagenet_names
-from .wordings import PREAMBLE, RET, WORDINGS, texts
+from .wordings import PREAMBLE, RET, texts
 
 BATCH_TOKENS = 1024
 CHAT_LAYERS = list(range(8, 25, 2))
@@ -119,7 +119,7 @@ def cached(data: Path, kind: str, captions: Sequence[str], draw: int = 0, layers
 def main() -> None:
     parser = argparse.ArgumentParser(prog="fromagerie.train.states", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(".cache/train-data"))
-    parser.add_argument("--kind", choices=sorted(WORDINGS), default="plain")
+    parser.add_argument("--kind", choices=("bare", "chat", "plain"), default="plain")
     parser.add_argument("--draw", type=int, default=0, help="another draw of wordings")
     parser.add_argument("--splits", default="train,validation,imagenet", help="whose captions")
     parser.add_argument("--threads", type=int, default=2)

@@ -40,20 +40,21 @@ REPLIES = [
     "Here is {x}.", "Here is {x}.", "Here is {x}.", "Here is a picture of {x}.", "Sure, here is {x}.", "This is {x}.", "Here is another picture of {x}.",
 ]  # fmt: skip
 
-# The places where [RET] can stand, by name; `report` gives retrieval for each.
+# The places where [RET] can stand, by name, "shipped" as the 8-bit decoder reads them, ", draw 1" in another wording; `report` gives retrieval for each.
 PLAIN, REPLY, DIRECT, BARE_CHAT = "plain", "chat reply", "chat direct", "chat reply, no preamble"
-WORDINGS: Dict[str, List[str]] = {"plain": [PLAIN], "chat": [DIRECT, REPLY], "bare": [BARE_CHAT]}
+WORDINGS: Dict[str, List[str]] = {"plain": [PLAIN], "chat": [DIRECT, REPLY], "bare": [BARE_CHAT], "q8plain": ["plain, shipped"], "q8chat": ["chat reply, shipped"]}
 
 
 def texts(kind: str, caption: str, encode: Callable[[str], List[int]], draw: int = 0) -> Tuple[List[int], int]:
     """Token ids with `RET` marks for one caption, in the order of `WORDINGS[kind]`, and the number of marks.
 
     `draw` picks other wordings for the same caption; everything is decided by the caption and `draw` alone.
+    From draw 2 on the reply is always "Here is X.", which is what the model says most.
     The preamble of `chat` is not part of it: it is the shared prefix.
     """
     x = phrase(caption)
     pick = random.Random(f"{caption}/{kind}/{draw}")
-    ask, reply = pick.choice(ASKS).format(x=x), pick.choice(REPLIES).format(x=x)
+    ask, reply = pick.choice(ASKS).format(x=x), pick.choice(REPLIES if draw < 2 else REPLIES[:1]).format(x=x)
     if kind == "plain":
         return encode(f"<|im_start|>a picture of {x}") + [RET], 1
     if kind == "bare":
