@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fromagerie_models::{ImageLimits, Model};
+use fromagerie_models::{ImageLimits, Model, QueryContext};
 use parking_lot::Mutex;
 
 use crate::dialogue::{
@@ -84,7 +84,11 @@ impl LoadedModel {
         }
         let mut images = Vec::new();
         let mut prompt = self.template.preamble.clone();
-        for turn in turns {
+        let read = match self.model.manifest().dialogue.query_context {
+            QueryContext::Conversation => turns,
+            QueryContext::Exchange => &turns[turns.len() - 1..],
+        };
+        for turn in read {
             let atoms = self.turn_atoms(turn, &mut images, by_key)?;
             prompt.extend(atoms);
         }

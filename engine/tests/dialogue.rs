@@ -6,7 +6,7 @@ mod common;
 use common::{REDS, cellar, png};
 use fromagerie::dialogue::{ChatOptions, Event, Part, Role};
 use fromagerie::{Database, Error, Options};
-use fromagerie_models::FakeModel;
+use fromagerie_models::{Dialogue, FakeModel, Model, QueryContext};
 
 #[test]
 fn a_picture_comes_when_it_is_asked_for_and_only_then() {
@@ -94,6 +94,34 @@ fn the_users_own_picture_is_not_shown_back() {
     let session = cellar.db.create_session("colours", None).unwrap().name;
     let parts = vec![Part::Image(png([255, 0, 0])), Part::Text("show me one like that".into())];
     assert_eq!(cellar.chat(&session, parts, &ChatOptions::default()).unwrap().shown, ["red-2"]);
+}
+
+#[test]
+fn a_query_can_be_made_from_the_exchange_alone() {
+    let score_after = |query_context, before: Option<&str>| {
+        let fake = FakeModel::new();
+        let dialogue = Dialogue { query_context, ..fake.manifest().dialogue.clone() };
+        let (cellar, _) = cellar(fake.with_dialogue(dialogue), &REDS);
+        let session = cellar.db.create_session("colours", None).unwrap().name;
+        before.map(|words| cellar.say(&session, words).unwrap());
+        let mut score = f32::NAN;
+        let said = vec![Part::Text("show me red".into())];
+        cellar
+            .db
+            .chat(&session, said, &ChatOptions::default(), &|| false, &mut |event| {
+                if let Event::Images { retrieved, .. } = event {
+                    score = retrieved[0].hit.score;
+                }
+                Ok(())
+            })
+            .unwrap();
+        score
+    };
+    let fresh = score_after(QueryContext::Exchange, None);
+    let later = score_after(QueryContext::Exchange, Some("show me blue"));
+    assert!((fresh - later).abs() < 1e-6, "{fresh} in a fresh conversation, {later} later");
+    let drifted = score_after(QueryContext::Conversation, Some("show me blue"));
+    assert!((fresh - drifted).abs() > 1e-3, "the conversation should have left a trace: {fresh} and {drifted}");
 }
 
 #[test]

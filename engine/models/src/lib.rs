@@ -19,7 +19,7 @@ pub mod onnx;
 pub mod tokenizer;
 
 pub use bundle::generation::GenerationConfig;
-pub use bundle::manifest::{Dialogue, Manifest};
+pub use bundle::manifest::{Dialogue, Manifest, QueryContext};
 pub use bundle::{Bundle, BundleError};
 pub use cache::{Cache, CacheState};
 pub use embeds::Embeds;

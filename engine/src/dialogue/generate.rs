@@ -34,7 +34,7 @@ pub fn generate(
     if atoms.len() > limit {
         return Err(Error::PromptTooLong { tokens: atoms.len(), limit });
     }
-    let prompt = Prompt { atoms, query_extra: Vec::new() };
+    let prompt = Prompt { atoms, ..Prompt::default() };
     let mut live = LiveContext::new(model);
     let speaker = Speaker {
         model,
@@ -44,7 +44,7 @@ pub fn generate(
         cancelled: &|| false,
         on_event,
     };
-    speaker.reply(&prompt, &options)
+    speaker.reply(prompt, &options)
 }
 
 /// A shelf with nothing on it.

@@ -11,6 +11,7 @@ use crate::encoder::EncodedImage;
 use crate::error::{Error, Result};
 
 /// Keys and values of a context, and the context they belong to.
+#[derive(Debug)]
 pub struct LiveContext {
     atoms: Vec<Atom>,
     cache: Cache,

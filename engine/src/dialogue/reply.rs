@@ -9,7 +9,7 @@ use fromagerie_models::{Forward, Model, TokenStream};
 
 use super::context::{Atom, visual};
 use super::decide::{Decider, RetControl, Sampling};
-use super::live::{LiveContext, last_retrieval};
+use super::live::{LiveContext, embedding_at_end, last_retrieval};
 use crate::encoder::EncodedImage;
 use crate::error::{Error, Result};
 use crate::vector::unit;
@@ -99,11 +99,22 @@ pub struct Reply {
     pub ret_probability_max: f32,
 }
 
+/// The exchange that queries are made from: the preamble, the user's turn and the reply's opening.
+#[derive(Debug)]
+pub struct Exchange {
+    /// What the model reads for a query, before the reply itself.
+    pub atoms: Vec<Atom>,
+    /// A context of its own, which has read the preamble.
+    pub live: LiveContext,
+}
+
 /// What a reply answers.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Prompt {
     /// What the model reads.
     pub atoms: Vec<Atom>,
+    /// What queries are made from, up to where the reply begins, when that is not all of `atoms`.
+    pub exchange: Option<Exchange>,
     /// `[dim]` or empty: added to each query before it is normalised (the user's own pictures, weighted).
     pub query_extra: Vec<f32>,
 }
@@ -129,11 +140,11 @@ impl Speaker<'_> {
     ///
     /// # Errors
     /// [`Error::Cancelled`] within one token of `cancelled` turning true; whatever the model or the retriever says.
-    pub fn reply(mut self, prompt: &Prompt, options: &ReplyOptions) -> Result<Reply> {
+    pub fn reply(mut self, mut prompt: Prompt, options: &ReplyOptions) -> Result<Reply> {
         let mut context = prompt.atoms.clone();
         let (mut forward, prompt_tokens_run) = self.read(&context, options)?;
         let mut said = Said::new(self.model, options);
-        let mut reply = Reply::of(prompt, prompt_tokens_run);
+        let mut reply = Reply::of(&prompt, prompt_tokens_run);
         loop {
             if (self.cancelled)() {
                 return Err(Error::Cancelled);
@@ -147,7 +158,7 @@ impl Speaker<'_> {
                 Step::Ret { token, ret_probability } => {
                     context.push(Atom::Token(token));
                     forward = self.read(&context, options)?.0;
-                    self.show(&forward, ret_probability, prompt, options, &mut context)?;
+                    self.show(&forward, ret_probability, &mut prompt, options, &mut context)?;
                 }
                 Step::Word { token, ret_probability } => {
                     let text = said.words.push(token)?.unwrap_or_default();
@@ -174,16 +185,26 @@ impl Speaker<'_> {
         self.live.read(self.model, self.images, context, options.reuse_cache)
     }
 
+    /// The unit `[RET]` state: of the whole context, which was just read, or of the exchange alone.
+    fn query(&mut self, forward: &Forward, prompt: &mut Prompt, context: &[Atom]) -> Result<Vec<f32>> {
+        let Some(exchange) = &mut prompt.exchange else {
+            return last_retrieval(self.model, forward);
+        };
+        let reply = &context[prompt.atoms.len()..];
+        let atoms = [&exchange.atoms, reply].concat();
+        embedding_at_end(self.model, &mut exchange.live, self.images, &atoms)
+    }
+
     /// Retrieves for the `[RET]` that was just read, and makes what was found part of the context.
     fn show(
         &mut self,
         forward: &Forward,
         ret_probability: f32,
-        prompt: &Prompt,
+        prompt: &mut Prompt,
         options: &ReplyOptions,
         context: &mut Vec<Atom>,
     ) -> Result<()> {
-        let mut query = last_retrieval(self.model, forward)?;
+        let mut query = self.query(forward, prompt, context)?;
         if !prompt.query_extra.is_empty() {
             query.iter_mut().zip(&prompt.query_extra).for_each(|(q, extra)| *q += extra);
             query = unit(query)?;

@@ -7,8 +7,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use fromagerie_models::QueryContext;
+
 use super::record::{SessionInfo, SessionRecord};
-use super::reply::{Event, Prompt, Reply, Retrieved, Retriever, Speaker};
+use super::reply::{Event, Exchange, Prompt, Reply, Retrieved, Retriever, Speaker};
 use super::window::window;
 use super::{ChatOptions, Part, Role, Turn};
 use crate::collection::Collection;
@@ -125,7 +127,7 @@ impl Database {
                 on_event(event)
             },
         };
-        let reply = speaker.reply(&prompt, &reply_options)?;
+        let reply = speaker.reply(prompt, &reply_options)?;
         record.push_reply(loaded.template.assistant_turn(&reply.atoms), &watch.parts);
         self.store().put_session(session, &record.to_bytes())?;
         self.contexts().keep(session, live);
@@ -160,7 +162,15 @@ fn prompt_of(
     let turns: Vec<_> = record.turn_atoms().collect();
     let fitting = window(&loaded.template, &turns, limit).map_err(|tokens| Error::PromptTooLong { tokens, limit })?;
     let query_extra = loaded.extra_of(&record.images[first_own..]);
-    Ok((Prompt { atoms: fitting.atoms, query_extra }, fitting.forgotten))
+    let exchange = match loaded.model.manifest().dialogue.query_context {
+        QueryContext::Exchange if turns.len() > 1 => {
+            let last = window(&loaded.template, &turns[turns.len() - 1..], limit);
+            let atoms = last.map_err(|tokens| Error::PromptTooLong { tokens, limit })?.atoms;
+            Some(Exchange { atoms, live: loaded.opened_context()? })
+        }
+        _ => None,
+    };
+    Ok((Prompt { atoms: fitting.atoms, exchange, query_extra }, fitting.forgotten))
 }
 
 /// Where a chat's pictures come from: the collection, without what the conversation has seen.

@@ -10,12 +10,12 @@ from fromagerie.client import Client
 #: The user's turns; a path is a picture, relative to the folder of pictures.
 SCRIPT: list[list[str | Path]] = [
     ["Hello! Who are you?"],
-    ["Show me a picture of a hedgehog."],
-    ["Show me another."],
-    ["What do hedgehogs eat?"],
+    ["Can you show me an umbrella?"],
+    ["Show me another umbrella."],
+    ["What is the capital of France?"],
     [Path("1F697.png"), "Show me something like this."],
-    ["Another one like that, but a ship."],
-    ["Can you show me a slice of pizza?"],
+    ["Another one like that, but a train."],
+    ["Can I see a soccer ball?"],
     ["Thank you, goodbye."],
 ]
 

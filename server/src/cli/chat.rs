@@ -71,7 +71,7 @@ impl Chat {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let db = self.database.open(false)?;
         db.open_collection(&self.collection)?;
-        db.model()?;
+        db.model()?.warm_up()?;
         let (name, keep) = match &self.session {
             Some(name) => (name.clone(), true),
             None => (db.create_session(&self.collection, None)?.name, false),

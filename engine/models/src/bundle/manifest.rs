@@ -106,12 +106,33 @@ pub struct Dialogue {
     /// Share of the pictures just shown in a query, added to the query that the words make; 0 leaves words alone.
     #[serde(default)]
     pub image_context_weight: f32,
+    /// What of a conversation the query of a reply is made from.
+    #[serde(default)]
+    pub query_context: QueryContext,
+}
+
+/// What of a conversation the query of a reply is made from. The reply itself always reads all of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryContext {
+    /// All of it, as in the reference: for maps that were trained on long contexts.
+    #[default]
+    Conversation,
+    /// The preamble, the user's last turn, and the reply up to `[RET]`: for maps that were trained on single exchanges,
+    /// and models whose replies name what they show.
+    Exchange,
 }
 
 impl Default for Dialogue {
     fn default() -> Self {
         let turn = || [String::new(), "\n".to_owned()];
-        Self { preamble: String::new(), user: turn(), assistant: turn(), image_context_weight: 0.0 }
+        Self {
+            preamble: String::new(),
+            user: turn(),
+            assistant: turn(),
+            image_context_weight: 0.0,
+            query_context: QueryContext::Conversation,
+        }
     }
 }
 

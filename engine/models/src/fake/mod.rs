@@ -22,7 +22,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bundle::fingerprint;
 use crate::bundle::generation::GenerationConfig;
-use crate::bundle::manifest::{Dialogue, FORMAT, LanguageModel, Manifest, Retrieval, VERSION, Vision, bare_text};
+use crate::bundle::manifest::{
+    Dialogue, FORMAT, LanguageModel, Manifest, QueryContext, Retrieval, VERSION, Vision, bare_text,
+};
 use crate::cache::{Cache, CacheState};
 use crate::embeds::Embeds;
 use crate::error::ModelError;
@@ -89,6 +91,7 @@ impl FakeModel {
             user: turn("user"),
             assistant: turn("assistant"),
             image_context_weight: 0.0,
+            query_context: QueryContext::Conversation,
         };
         Self {
             manifest: Manifest {
