@@ -14,7 +14,7 @@ SCRIPT: list[list[str | Path]] = [
     ["Show me another umbrella."],
     ["What is the capital of France?"],
     [Path("1F697.png"), "Show me something like this."],
-    ["Another one like that, but a train."],
+    ["Please show me a strawberry."],
     ["Can I see a soccer ball?"],
     ["Thank you, goodbye."],
 ]
