@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 CACHE := $(CURDIR)/.cache
 VENV := $(CACHE)/venv/bin/python
+TRAIN := $(CACHE)/venv-train/bin/python
 BUNDLE := $(CACHE)/demo-bundle
 BIN := target/release/fromagerie
 export PYTHONPATH := $(CURDIR)/python
@@ -65,10 +66,16 @@ bench-once: setup
 	cargo bench -p fromagerie-kernels -- --test
 	FROMAGERIE_BUNDLE=$(BUNDLE) cargo run --release -p fromagerie-bench --bin chat_latency -- --once
 
-## eval-demo: train on the train split and print the demo model's retrieval figures on the test split
+## eval-demo: train on the train split and print the demo model's figures on held-out concepts (PyTorch, npm and apt needed)
 .PHONY: eval-demo
-eval-demo: setup
-	$(VENV) -m fromagerie.train.eval
+eval-demo: $(CACHE)/venv-train/.stamp
+	$(TRAIN) -m fromagerie.train.data --out $(CACHE)/train-data
+	$(TRAIN) -m fromagerie.train.eval --data $(CACHE)/train-data
+
+$(CACHE)/venv-train/.stamp: python/pyproject.toml
+	python3 -m venv $(CACHE)/venv-train
+	$(TRAIN) -m pip install --quiet "./python[train]"
+	touch $@
 
 ## setup: fetch ONNX Runtime, models and pictures into .cache, and assemble the demo's bundle
 .PHONY: setup
