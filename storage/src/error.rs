@@ -48,7 +48,7 @@ pub enum StorageError {
     Locked {
         /// The database directory.
         path: PathBuf,
-        /// Pid, start time and host of the holder, as it wrote them.
+        /// Pid and host of the holder, and how long it has held the lock.
         holder: String,
     },
     /// An operation of the file system failed.

@@ -6,7 +6,6 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::StorageError;
 
@@ -45,18 +44,31 @@ impl Lock {
 }
 
 fn write_holder(file: &mut File) -> std::io::Result<()> {
-    let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     file.set_len(0)?;
     file.rewind()?;
-    writeln!(file, "pid {} on {}, since {started} (unix time)", std::process::id(), host())
+    writeln!(file, "pid {} on {}", std::process::id(), host())
 }
 
+/// Who holds the lock, and for how long: the file was written when it was taken.
 fn holder(file: &mut File) -> String {
+    let taken = file.metadata().and_then(|m| m.modified()).ok();
     let mut text = String::new();
     // A holder that is just starting has not written its line yet.
     match file.take(256).read_to_string(&mut text) {
-        Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
+        Ok(_) if !text.trim().is_empty() => {
+            let held = taken.and_then(|t| t.elapsed().ok()).map(|d| format!(" for {}", span(d.as_secs())));
+            format!("{}{}", text.trim(), held.unwrap_or_default())
+        }
         _ => "a process that has not said who it is".to_owned(),
+    }
+}
+
+/// A length of time, as people say it.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
     }
 }
 
