@@ -14,6 +14,7 @@ mod search;
 mod serve;
 mod verify;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -125,7 +126,8 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter =
         tracing_subscriber::EnvFilter::try_from_env("FROMAGERIE_LOG").unwrap_or_else(|_| "warn,ort=error".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let coloured = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(coloured).with_writer(std::io::stderr).init();
     let output = Output::new(cli.json);
     let result = match cli.command {
         Command::Serve(command) => command.run(&output),
