@@ -59,6 +59,15 @@ impl Backend for Disk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
     }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(dir)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
 }
 
 #[derive(Debug)]

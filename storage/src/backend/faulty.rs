@@ -149,6 +149,15 @@ impl Backend for FaultyDisk {
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         self.pass(Kind::DirSync)
     }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.pass(Kind::Other)?;
+        Disk.link(from, to)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        Disk.free_bytes(dir)
+    }
 }
 
 #[derive(Debug)]

@@ -45,6 +45,11 @@ pub trait Backend: Send + Sync + Debug {
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Gives a file that will not change any more a second name; an error where there cannot be two, and then the
+    /// caller copies. Durable after a sync of the second name's directory.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Bytes that can still be written below a directory.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
 }
 
 /// A file being appended to.
