@@ -1,13 +1,14 @@
 //! Which kernels a process uses: the best that its processor has, chosen at the first use and kept.
 //!
 //! A [`Kernel`] exists only for an instruction set that was found on this machine, which is what makes calling it
-//! safe. Tests and benches walk [`Kernel::available`]; everybody else calls the functions at the crate's root.
+//! safe. Tests and benches walk [`Kernel::available`]; everybody else asks for [`Kernel::best`].
 #![allow(unsafe_code)]
 
 use std::fmt;
 use std::sync::OnceLock;
 
-use crate::{portable, prefetch::prefetch};
+use crate::portable;
+use crate::product::Product;
 
 /// The instruction set a kernel is written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,34 +16,57 @@ use crate::{portable, prefetch::prefetch};
 pub enum InstructionSet {
     /// Plain Rust; runs everywhere.
     Portable,
-    /// AVX2 and FMA (x86-64).
+    /// AVX2, FMA and F16C (x86-64).
     Avx2,
-    /// AVX-512 Foundation (x86-64).
+    /// AVX-512 F, BW and VL (x86-64).
     Avx512,
+    /// AVX-512 with VNNI (x86-64).
+    Avx512Vnni,
     /// NEON (aarch64).
     Neon,
+    /// NEON with dot products of bytes (aarch64).
+    NeonDotprod,
 }
 
 impl fmt::Display for InstructionSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Portable => "portable",
-            Self::Avx2 => "avx2+fma",
-            Self::Avx512 => "avx512f",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512+vnni",
             Self::Neon => "neon",
+            Self::NeonDotprod => "neon+dotprod",
         })
     }
 }
-
-type Dot = unsafe fn(&[f32], &[f32]) -> f32;
-type Dot4 = unsafe fn(&[f32], [&[f32]; 4]) -> [f32; 4];
 
 /// The kernels of one instruction set that this machine has.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     instruction_set: InstructionSet,
-    dot: Dot,
-    dot4: Dot4,
+    /// Inner products of `f32` with `f32`; [`Kernel::dot`] and its siblings are these.
+    pub float32: Product<f32, f32, f32>,
+    /// Inner products of `i8` with `i8`, exact. Queries are in -127..=127; rows may hold any `i8`.
+    pub int8: Product<i8, i8, i32>,
+    /// Inner products of `i8` with codes of 4 bits, exact. Queries are laid out by [`crate::int4::prepare`].
+    pub int4: Product<i8, u8, i32>,
+}
+
+/// A [`Kernel`] of functions of one shape: `dot` and `dot4` in a module for each kind of code.
+macro_rules! kernel {
+    ($set:ident, $float32:path, $int8:path, $int4:path) => {{
+        use {$float32 as float32, $int4 as int4, $int8 as int8};
+        // SAFETY: `available` lists a kernel only after finding its instruction set; all of them check lengths.
+        unsafe {
+            Kernel {
+                instruction_set: InstructionSet::$set,
+                float32: Product::new("float32", 1, float32::dot, float32::dot4),
+                int8: Product::new("int8", 1, int8::dot, int8::dot4),
+                int4: Product::new("int4", 2, int4::dot, int4::dot4),
+            }
+        }
+    }};
 }
 
 impl Kernel {
@@ -54,14 +78,23 @@ impl Kernel {
         {
             use crate::{avx2, avx512};
             if avx2::is_available() {
-                kernels.push(Self { instruction_set: InstructionSet::Avx2, dot: avx2::dot, dot4: avx2::dot4 });
+                kernels.push(kernel!(Avx2, avx2::f32, avx2::int8, avx2::int4));
             }
             if avx512::is_available() {
-                kernels.push(Self { instruction_set: InstructionSet::Avx512, dot: avx512::dot, dot4: avx512::dot4 });
+                kernels.push(kernel!(Avx512, avx512::f32, avx512::int8, avx512::int4));
+            }
+            if avx512::has_vnni() {
+                kernels.push(kernel!(Avx512Vnni, avx512::f32, avx512::int8_vnni, avx512::int4_vnni));
             }
         }
         #[cfg(target_arch = "aarch64")]
-        kernels.push(Self { instruction_set: InstructionSet::Neon, dot: crate::neon::dot, dot4: crate::neon::dot4 });
+        {
+            use crate::neon;
+            kernels.push(kernel!(Neon, neon::f32, neon::int8, neon::int4));
+            if neon::has_dotprod() {
+                kernels.push(kernel!(NeonDotprod, neon::f32, neon::int8_dotprod, neon::int4_dotprod));
+            }
+        }
         kernels
     }
 
@@ -72,7 +105,7 @@ impl Kernel {
         BEST.get_or_init(|| Self::available().pop().unwrap_or(Self::PORTABLE))
     }
 
-    const PORTABLE: Self = Self { instruction_set: InstructionSet::Portable, dot: portable::dot, dot4: portable::dot4 };
+    const PORTABLE: Self = kernel!(Portable, portable::f32, portable::int8, portable::int4);
 
     /// What this kernel is written for.
     #[must_use]
@@ -87,9 +120,7 @@ impl Kernel {
     #[must_use]
     #[inline]
     pub fn dot(&self, a: &[f32], b: &[f32]) -> f32 {
-        assert_eq!(a.len(), b.len(), "dot: the vectors have different lengths");
-        // SAFETY: `available` makes a kernel only after finding its instruction set on this processor.
-        unsafe { (self.dot)(a, b) }
+        self.float32.dot(a, b)
     }
 
     /// See [`crate::dot4`].
@@ -99,10 +130,7 @@ impl Kernel {
     #[must_use]
     #[inline]
     pub fn dot4(&self, query: &[f32], rows: [&[f32]; 4]) -> [f32; 4] {
-        let dim = query.len();
-        assert!(rows.iter().all(|row| row.len() == dim), "dot4: a row has another length than the query");
-        // SAFETY: `available` makes a kernel only after finding its instruction set on this processor.
-        unsafe { (self.dot4)(query, rows) }
+        self.float32.dot4(query, rows)
     }
 
     /// See [`crate::dot_rows`].
@@ -124,10 +152,7 @@ impl Kernel {
         }
     }
 
-    /// Inner products of `query` with `rows`, wherever they lie, handed to `each` in the order of `rows`.
-    ///
-    /// The rows are asked of memory first and computed afterwards, four at a time: in a graph search it is
-    /// waiting for rows, not arithmetic, that costs.
+    /// Inner products of `query` with `rows`, wherever they lie; see [`Product::dot_scattered`].
     ///
     /// # Panics
     /// When a row's length is not `query.len()`.
@@ -137,20 +162,8 @@ impl Kernel {
         query: &[f32],
         ids: &[T],
         row: impl Fn(T) -> &'a [f32],
-        mut each: impl FnMut(T, f32),
+        each: impl FnMut(T, f32),
     ) {
-        for &id in ids {
-            prefetch(row(id));
-        }
-        let (quads, tail) = ids.as_chunks::<4>();
-        for quad in quads {
-            let scores = self.dot4(query, quad.map(&row));
-            for (id, score) in quad.iter().zip(scores) {
-                each(*id, score);
-            }
-        }
-        for &id in tail {
-            each(id, self.dot(query, row(id)));
-        }
+        self.float32.dot_scattered(query, ids, row, each);
     }
 }

@@ -1,19 +1,24 @@
-//! Distances and scans: what Fromagerie computes on vectors, one file per instruction set.
+//! Distances and scans: what Fromagerie computes on vectors, one folder per instruction set, in it one file per kind
+//! of row.
 //!
-//! The room knows arithmetic and nothing else: slices of `f32` go in, numbers come out. `reference` says what is
+//! The room knows arithmetic and nothing else: slices of numbers go in, numbers come out. `reference` says what is
 //! true, `portable`, `avx2`, `avx512` and `neon` say it faster, `dispatch` picks one of them once a process, and
-//! the property tests in `tests/equals_reference.rs` hold every one of them to the reference.
+//! the property tests in `tests` hold every one of them to the reference.
 //!
 //! Within one instruction set [`dot`], [`dot4`] and [`dot_rows`] add in the same order, so that a row has the same
-//! score, bit for bit, whether a scan or a graph came upon it. Between instruction sets the last bits may differ.
+//! score, bit for bit, whether a scan or a graph came upon it. Between instruction sets the last bits of sums of
+//! floats may differ; sums of integers never do.
 //!
 //! This room is one of the two where `unsafe` is allowed, by module. Read next: `dispatch.rs`.
 
 mod dispatch;
+pub mod int4;
 mod norm;
 mod portable;
 mod prefetch;
+mod product;
 pub mod reference;
+mod signed;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -25,6 +30,8 @@ mod neon;
 pub use dispatch::{InstructionSet, Kernel};
 pub use norm::{norm, normalize};
 pub use prefetch::prefetch;
+pub use product::Product;
+pub use signed::signed;
 
 /// Inner product of two vectors of one length.
 ///

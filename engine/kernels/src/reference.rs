@@ -6,6 +6,10 @@
 //! **The bound.** With `eps = 2^-23`, `s = sum |a_i * b_i|`, and `tiny` the smallest subnormal `f32`, a kernel's
 //! answer is within `dim * eps * s + dim * tiny` of the reference. Where `s` exceeds `f32::MAX` it may be
 //! infinite or NaN instead, but it is never finite and wrong. A NaN in either input gives NaN.
+//!
+//! Products of integers have no bound: kernels give the very number.
+
+use crate::int4;
 
 /// Inner product of two vectors, in `f64`.
 ///
@@ -29,4 +33,23 @@ pub fn dot_bound(a: &[f32], b: &[f32]) -> f64 {
     let magnitude: f64 = a.iter().zip(b).map(|(x, y)| (f64::from(*x) * f64::from(*y)).abs()).sum();
     let tiny = f64::from(f32::from_bits(1));
     a.len() as f64 * (f64::from(f32::EPSILON) * magnitude + tiny)
+}
+
+/// Inner product of two vectors of `i8`.
+///
+/// # Panics
+/// When the lengths differ.
+#[must_use]
+pub fn dot_int8(query: &[i8], row: &[i8]) -> i64 {
+    assert_eq!(query.len(), row.len(), "dot_int8: the vectors have different lengths");
+    query.iter().zip(row).map(|(x, y)| i64::from(*x) * i64::from(*y)).sum()
+}
+
+/// Inner product of `query`, as it is before [`int4::prepare`], with the 4-bit codes of `row`.
+///
+/// # Panics
+/// When the row has fewer codes than the query has elements.
+#[must_use]
+pub fn dot_int4(query: &[i8], row: &[u8]) -> i64 {
+    query.iter().enumerate().map(|(at, x)| i64::from(*x) * i64::from(int4::unpack(row, at))).sum()
 }

@@ -1,4 +1,4 @@
-//! AVX-512F: sixteen floats a register, two sums a row, the tail under a mask.
+//! Inner products of `f32`: sixteen a register, two sums a row, the tail under a mask.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
@@ -8,15 +8,10 @@ use std::arch::x86_64::{
 
 const LANES: usize = 16;
 
-/// Whether this processor (and its operating system) has what the functions below need.
-pub(crate) fn is_available() -> bool {
-    std::arch::is_x86_feature_detected!("avx512f")
-}
-
 /// Inner product of two slices of one length.
 ///
 /// # Safety
-/// The processor must have AVX-512F ([`is_available`]).
+/// The processor must have AVX-512F ([`is_available`](super::is_available)).
 #[target_feature(enable = "avx512f")]
 pub(crate) unsafe fn dot(a: &[f32], b: &[f32]) -> f32 {
     dot_many(a, [b])[0]
@@ -25,7 +20,7 @@ pub(crate) unsafe fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// Inner products of `query` with four slices of its length.
 ///
 /// # Safety
-/// The processor must have AVX-512F ([`is_available`]).
+/// The processor must have AVX-512F ([`is_available`](super::is_available)).
 #[target_feature(enable = "avx512f")]
 pub(crate) unsafe fn dot4(query: &[f32], rows: [&[f32]; 4]) -> [f32; 4] {
     dot_many(query, rows)

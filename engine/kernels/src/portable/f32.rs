@@ -1,6 +1,4 @@
-//! Kernels in plain Rust, for machines without one of the instruction sets that have a file here.
-//!
-//! Sixteen independent partial sums leave the compiler free to use whatever vector registers the target has.
+//! Inner products of `f32`: sixteen independent sums, whatever registers the target has.
 
 const LANES: usize = 16;
 

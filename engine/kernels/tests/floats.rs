@@ -1,8 +1,11 @@
-//! Goal: every kernel that this machine has computes what the reference computes.
+//! Goal: every kernel for floats that this machine has computes what the reference computes.
 //!
 //! Method: all dimensions from 1 to 4096 once, random and adversarial values by proptest, and the bound that
 //! `reference.rs` states. A kernel may overflow where the bound says so; it may never be finite and wrong.
 
+mod common;
+
+use common::noise;
 use fromagerie_kernels::{Kernel, norm, normalize, reference};
 use proptest::prelude::*;
 
@@ -40,18 +43,6 @@ fn check_all(query: &[f32], rows: &[f32]) {
             );
         }
     }
-}
-
-/// A small generator: the values matter less than that they differ.
-fn noise(seed: u64, len: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u32 << 24) as f32 * 2.0 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 #[test]

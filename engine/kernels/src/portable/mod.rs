@@ -1,0 +1,5 @@
+//! Kernels in plain Rust, for machines without one of the instruction sets that have a folder here.
+
+pub(super) mod f32;
+pub(super) mod int4;
+pub(super) mod int8;

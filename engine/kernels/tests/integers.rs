@@ -1,0 +1,109 @@
+//! Goal: every kernel for 8-bit and 4-bit codes that this machine has gives the reference's very number.
+//!
+//! Method: random rows of all the dimensions that matter, the values that overflow a careless sum, and proptest.
+//! Rows start at odd addresses and end where they end, so that a kernel that reads past them meets other bytes.
+
+mod common;
+
+use common::{bytes, dims};
+use fromagerie_kernels::{Kernel, int4, reference, signed};
+use proptest::prelude::*;
+
+/// Elements after a row that a kernel must not count.
+const AFTER: usize = 7;
+
+/// One query against five rows, alone, four at a time, and scattered.
+fn check_int8(query: &[i8], rows: &[i8]) {
+    let dim = query.len();
+    let row = |id: usize| &rows[id * (dim + AFTER) + 1..][..dim];
+    let want: Vec<i64> = (0..5).map(|id| reference::dot_int8(query, row(id))).collect();
+    for kernel in Kernel::available() {
+        let set = kernel.instruction_set();
+        let alone: Vec<i64> = (0..5).map(|id| kernel.int8.dot(query, row(id)).into()).collect();
+        assert_eq!(alone, want, "{set}: dim {dim}");
+        let mut scattered = Vec::new();
+        kernel.int8.dot_scattered(query, &[0, 1, 2, 3, 4], row, |_, sum| scattered.push(i64::from(sum)));
+        assert_eq!(scattered, want, "{set}: dim {dim}, scattered");
+    }
+}
+
+/// The same with rows of codes that `padding` bytes follow.
+fn check_int4(query: &[i8], rows: &[u8], padding: usize) {
+    let width = int4::bytes(query.len()) + padding;
+    let mut prepared = vec![i8::MIN; 2 * width];
+    int4::prepare(query, &mut prepared);
+    let row = |id: usize| &rows[id * (width + AFTER) + 1..][..width];
+    let want: Vec<i64> = (0..5).map(|id| reference::dot_int4(query, row(id))).collect();
+    for kernel in Kernel::available() {
+        let set = kernel.instruction_set();
+        let alone: Vec<i64> = (0..5).map(|id| kernel.int4.dot(&prepared, row(id)).into()).collect();
+        assert_eq!(alone, want, "{set}: dim {}", query.len());
+        let mut scattered = Vec::new();
+        kernel.int4.dot_scattered(&prepared, &[0, 1, 2, 3, 4], row, |_, sum| scattered.push(i64::from(sum)));
+        assert_eq!(scattered, want, "{set}: dim {}, scattered", query.len());
+    }
+}
+
+/// Elements that a query may have.
+fn query(seed: u64, dim: usize) -> Vec<i8> {
+    signed(&bytes(seed, dim)).iter().map(|x| (*x).max(-i8::MAX)).collect()
+}
+
+#[test]
+fn random_codes_of_every_dimension() {
+    for dim in dims() {
+        let rows = bytes(dim as u64 + 9999, 5 * (dim + 80 + AFTER) + 1);
+        check_int8(&query(dim as u64, dim), signed(&rows));
+        for padding in [0, 1, 31, 64] {
+            check_int4(&query(dim as u64, dim), &rows, padding);
+        }
+    }
+}
+
+#[test]
+fn the_largest_codes_do_not_overflow() {
+    for dim in dims() {
+        let alternating = |x: i8, y: i8| (0..dim).map(|at| if at % 2 == 0 { x } else { y }).collect::<Vec<i8>>();
+        for of_query in [alternating(127, 127), alternating(-127, -127), alternating(127, -127), alternating(0, 0)] {
+            for (x, y) in [(127, 127), (-127, -127), (-128, -128), (127, -128), (-127, 127), (0, 0)] {
+                let rows: Vec<i8> = [x, y].repeat(5 * (dim + AFTER));
+                check_int8(&of_query, &rows);
+            }
+            for code in [0xff, 0x00, 0xf0, 0x0f] {
+                check_int4(&of_query, &vec![code; 5 * (dim + AFTER) + 1], 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_elements() {
+    for kernel in Kernel::available() {
+        assert_eq!((kernel.int8.dot(&[], &[]), kernel.int4.dot(&[], &[])), (0, 0));
+        assert_eq!(kernel.int4.dot4(&[], [&[]; 4]), [0; 4]);
+    }
+}
+
+#[test]
+#[should_panic(expected = "int8: the vectors have different lengths: a row of 2 elements wants a query of 2, not 3")]
+fn another_length_is_a_broken_invariant() {
+    let _ = Kernel::best().int8.dot4(&[1, 2, 3], [&[1, 2, 3], &[1, 2, 3], &[1, 2, 3], &[1, 2]]);
+}
+
+#[test]
+#[should_panic(expected = "int4: the vectors have different lengths: a row of 2 elements wants a query of 4, not 3")]
+fn a_query_that_was_not_prepared_is_a_broken_invariant() {
+    let _ = Kernel::best().int4.dot(&[1, 2, 3], &[1, 2]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_codes((query, rows) in (1usize..600).prop_flat_map(|dim| {
+        (prop::collection::vec(-127i8..=127, dim), prop::collection::vec(any::<u8>(), 5 * (dim + AFTER) + 1))
+    })) {
+        check_int8(&query, signed(&rows));
+        check_int4(&query, &rows, 0);
+    }
+}
