@@ -320,7 +320,7 @@ fn record(random: &mut Random) -> Record {
         uri: format!("file:///pictures/{number}.jpg"),
         width: number as u32,
         height: 7,
-        content_hash: random.chance(1, 2).then(|| [number as u8; 32]),
+        content_hash: random.chance(1, 2).then_some([number as u8; 32]),
         thumbnail: (0..random.below(90)).map(|_| random.next() as u8).collect(),
     };
     let features = random.chance(1, 2).then(|| floats(random, FEATURE_DIM));
