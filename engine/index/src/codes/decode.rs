@@ -1,0 +1,27 @@
+//! Codes back to elements, as exactly as they say.
+
+use super::layout::{CodeKind, Codes};
+use super::scalar::Grid;
+
+impl Codes<'_> {
+    /// Writes what is known of a row: the mean, its code, and the second level where there is one.
+    ///
+    /// `out`: `[dim]`. It is off by at most half a step an element, 1/508 of a step with a second level.
+    ///
+    /// # Panics
+    /// On a row that is not there, or another dimension.
+    pub fn decode(&self, row: u32, out: &mut [f32]) {
+        assert_eq!(out.len(), self.info().dim, "codes: the row has another dimension");
+        let factors = self.factors(row);
+        let grid = Grid { scale: factors.scale, offset: factors.offset };
+        let (code, residual) = (self.code(row), self.residual(row));
+        for (at, (out, mean)) in out.iter_mut().zip(self.mean()).enumerate() {
+            let element = match self.info().kind {
+                CodeKind::Int8 => grid.byte(code, at),
+                CodeKind::Int4 => grid.half(code, at),
+                CodeKind::Int4x8 => grid.half(code, at) + grid.fine(residual, at),
+            };
+            *out = mean + element;
+        }
+    }
+}
