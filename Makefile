@@ -29,11 +29,20 @@ test: test-rust test-python
 .PHONY: test-rust
 test-rust: setup
 	cargo build -p fromagerie-server
-	FROMAGERIE_TEST_BUNDLE=$(BUNDLE) cargo test --workspace --exclude fromagerie-bench
+	FROMAGERIE_TEST_BUNDLE=$(BUNDLE) FROMAGERIE_FUZZ_SECONDS=30 cargo test --workspace --exclude fromagerie-bench
 
 .PHONY: test-python
 test-python: setup
 	$(VENV) -m pytest python/tests
+
+## fuzz: every decoder of bytes from a disk under libFuzzer, FUZZ_SECONDS each (nightly and cargo-fuzz needed)
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS := aliases catalog_value database_file document graph journal manifest segment
+.PHONY: fuzz
+fuzz:
+	for target in $(FUZZ_TARGETS); do \
+		cargo +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=256; \
+	done
 
 ## ci: format, clippy, deny, docs, tests, each bench once
 .PHONY: ci

@@ -25,6 +25,8 @@ mod catalog;
 mod codec;
 mod collection;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod lock;
 mod manifest;

@@ -82,7 +82,7 @@ impl Manifest {
     }
 }
 
-#[cfg(test)]
+/// The manifest that is the whole of `bytes`.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Manifest, StorageError> {
     codec::unframe_file(MANIFEST, Path::new("manifest"), bytes)
 }

@@ -5,7 +5,7 @@
 //! damaged; the files win. Every value carries a version and a checksum over its tree, key and bytes, since a lost
 //! or swapped value must not pass for a good one. `sled` may panic on a damaged tree: every call is fenced.
 
-mod value;
+pub(crate) mod value;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

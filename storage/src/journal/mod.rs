@@ -16,7 +16,7 @@ use bincode::{Decode, Encode};
 use crate::codec::{self, FrameKind, Unframed};
 use crate::error::StorageError;
 
-const HEADER: FrameKind = FrameKind { magic: *b"FROMJRNL", version: 1, name: "journal header" };
+pub(crate) const HEADER: FrameKind = FrameKind { magic: *b"FROMJRNL", version: 1, name: "journal header" };
 const PREFIX: &str = "journal-";
 const SUFFIX: &str = ".fmj";
 

@@ -88,6 +88,22 @@ pub(crate) fn payload_at(bytes: &[u8], at: usize, header: Header) -> Option<&[u8
     (crc32c::crc32c(payload) == header.payload_crc).then_some(payload)
 }
 
+/// Makes the checksums of the record that begins `bytes` right, whatever it holds, and its payload end within them;
+/// returns its length. For fuzzing.
+pub(crate) fn repair(bytes: &mut [u8], seed: u32) -> usize {
+    mask(&mut bytes[..HEADER_BYTES]);
+    let rest = bytes.len() - HEADER_BYTES;
+    let payload_bytes = (read_u32(bytes, 0) as usize).min(rest);
+    bytes[..4].copy_from_slice(&(payload_bytes as u32).to_le_bytes());
+    let payload_crc = crc32c::crc32c(&bytes[HEADER_BYTES..HEADER_BYTES + payload_bytes]);
+    bytes[4..8].copy_from_slice(&payload_crc.to_le_bytes());
+    bytes[24..28].fill(0);
+    let crc = crc32c::crc32c_append(seed, &bytes[..28]);
+    bytes[28..32].copy_from_slice(&crc.to_le_bytes());
+    mask(&mut bytes[..HEADER_BYTES]);
+    HEADER_BYTES + payload_bytes
+}
+
 fn mask(bytes: &mut [u8]) {
     for byte in bytes {
         *byte ^= MASK;

@@ -45,6 +45,11 @@ impl Sealed {
             std::io::ErrorKind::NotFound => StorageError::damaged(&path, 0, "segment: the file is missing"),
             _ => StorageError::io(&path, "map", e),
         })?;
+        Sealed::of_mapping(path, mapping, segment)
+    }
+
+    /// The segment that the mapped file `path` is.
+    pub(crate) fn of_mapping(path: PathBuf, mapping: Mapping, segment: u64) -> Result<Sealed, StorageError> {
         let (header, footer, footer_crc) = layout::read(&path, mapping.bytes())?;
         if header.segment != segment {
             let what = format!("segment header: segment {}, expected {segment}", header.segment);

@@ -18,7 +18,7 @@ const ALIASES: FrameKind = FrameKind { magic: *b"FROMALIA", version: 1, name: "a
 pub(super) const ALIASES_FILE: &str = "aliases.fma";
 
 /// Alias to collection id.
-type Aliases = BTreeMap<String, u64>;
+pub(crate) type Aliases = BTreeMap<String, u64>;
 
 impl Store {
     /// Makes `alias` name the collection, in place of the one that it named before, at once; durable on return.
@@ -75,7 +75,7 @@ impl Store {
 
 /// Writes the file; durable on return.
 pub(super) fn write(backend: &dyn Backend, dir: &Path, aliases: &Aliases) -> Result<(), StorageError> {
-    backend::write_whole(backend, dir, ALIASES_FILE, &codec::frame(ALIASES, aliases))?;
+    backend::write_whole(backend, dir, ALIASES_FILE, &to_bytes(aliases))?;
     backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e))
 }
 
@@ -87,6 +87,16 @@ pub(crate) fn read(backend: &dyn Backend, dir: &Path) -> Result<Option<Aliases>,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StorageError::io(&path, "map", error)),
     }
+}
+
+/// The whole of the file.
+pub(crate) fn to_bytes(aliases: &Aliases) -> Vec<u8> {
+    codec::frame(ALIASES, aliases)
+}
+
+/// The aliases that are the whole of `bytes`.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Aliases, StorageError> {
+    codec::unframe_file(ALIASES, Path::new(ALIASES_FILE), bytes)
 }
 
 /// Makes the catalog's copy equal to `aliases`.

@@ -120,6 +120,11 @@ pub(crate) fn read_database_file(backend: &dyn Backend, dir: &Path) -> Result<bo
     }
 }
 
+/// When the database was made (Unix seconds), as `bytes`, the whole of its file, say.
+pub(crate) fn parse_database_file(bytes: &[u8]) -> Result<u64, StorageError> {
+    codec::unframe_file::<DatabaseRecord>(DATABASE, Path::new(DATABASE_FILE), bytes).map(|record| record.created)
+}
+
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }

@@ -1,0 +1,163 @@
+//! Entry points for fuzzing: every decoder of bytes that come from a disk, each taking any bytes for a whole file.
+//!
+//! Each looks at the bytes twice: as they are, and with magic numbers and checksums made right ([`repair`]), so that
+//! what stands behind a checksum is reached as well. A decoder may refuse; it may not panic, read outside of its
+//! bytes, or take more memory than a small multiple of them. What it accepts must encode to the same bytes again.
+//! `fuzz/` drives these with libFuzzer, `tests/fuzz.rs` with a mutation loop of its own. Not part of the API.
+
+mod repair;
+
+use std::path::{Path, PathBuf};
+
+use crate::batch::{Batch, CollectionSpec, Document, Op, check};
+use crate::catalog::{CollectionRecord, value};
+use crate::codec;
+use crate::error::StorageError;
+use crate::journal::{Identity, record, scan};
+use crate::manifest;
+use crate::mmap::Mapping;
+use crate::receipts::Receipts;
+use crate::segment::SegmentView;
+use crate::segment::dead::DeadRows;
+use crate::segment::layout;
+use crate::segment::sealed::{Sealed, recheck_part};
+use crate::store::{aliases, open};
+
+/// An entry point: takes any bytes.
+pub type Target = fn(&[u8]);
+
+/// Every entry point by the name of its corpus.
+pub const TARGETS: [(&str, Target); 7] = [
+    ("aliases", aliases),
+    ("catalog_value", catalog_value),
+    ("database_file", database_file),
+    ("document", document),
+    ("journal", journal),
+    ("manifest", manifest),
+    ("segment", segment),
+];
+
+/// The file of aliases.
+pub fn aliases(bytes: &[u8]) {
+    twice(bytes, repair::frame, |bytes| {
+        if let Ok(known) = aliases::parse(bytes) {
+            assert_eq!(aliases::parse(&aliases::to_bytes(&known)).ok(), Some(known));
+        }
+    });
+}
+
+/// The database file.
+pub fn database_file(bytes: &[u8]) {
+    twice(bytes, repair::frame, |bytes| {
+        let _ = open::parse_database_file(bytes);
+    });
+}
+
+/// A manifest, with the dead rows and receipts that it lists.
+pub fn manifest(bytes: &[u8]) {
+    twice(bytes, repair::frame, |bytes| {
+        let Ok(manifest) = manifest::parse(bytes) else { return };
+        assert_eq!(manifest.to_bytes(), bytes, "a manifest encodes to what it was decoded from");
+        for entry in &manifest.segments {
+            let dead = DeadRows::from_stored(&entry.dead, entry.rows);
+            assert!(dead.is_none_or(|dead| dead.count() <= entry.rows));
+        }
+        let _ = Receipts::from_stored(manifest.receipts);
+    });
+}
+
+/// A value of the catalog, under each kind of record.
+pub fn catalog_value(bytes: &[u8]) {
+    const TREE: &str = "collections";
+    const KEY: &[u8] = b"01234567";
+    let repair = |bytes: &mut [u8]| value::repair(TREE, KEY, bytes);
+    twice(bytes, repair, |bytes| {
+        let id = value::unwrap::<u64>(TREE, KEY, bytes);
+        let record = value::unwrap::<CollectionRecord>(TREE, KEY, bytes);
+        let opaque = value::unwrap::<Vec<u8>>(TREE, KEY, bytes);
+        assert!(value::is_good(TREE, KEY, bytes) || (id.is_none() && record.is_none() && opaque.is_none()));
+        if let Some(record) = record {
+            assert_eq!(value::wrap(TREE, KEY, &record), bytes);
+        }
+    });
+}
+
+/// A document of a segment, an operation of a journal, and a batch.
+pub fn document(bytes: &[u8]) {
+    if let Some(document) = codec::decode_all::<Document>(bytes) {
+        assert_eq!(codec::encode(&document), bytes);
+    }
+    if let Some(op) = codec::decode_all::<Op>(bytes) {
+        assert_eq!(codec::encode(&op), bytes);
+    }
+    if let Some(batch) = record::decode_batch(bytes) {
+        assert_eq!(record::encode_batch(&batch).ok().as_deref(), Some(bytes));
+    }
+}
+
+/// A journal, as the last one and as one with a successor.
+pub fn journal(bytes: &[u8]) {
+    twice(bytes, repair::journal, |bytes| {
+        let identity = repair::journal_identity(bytes);
+        for is_last in [true, false] {
+            let _ = scan_journal(bytes, identity, is_last);
+        }
+    });
+}
+
+fn scan_journal(bytes: &[u8], identity: Identity, is_last: bool) -> Result<(), StorageError> {
+    let spec = CollectionSpec { dim: 2, feature_dim: 1, ..CollectionSpec::default() };
+    let mut next = identity.first_sequence;
+    let each = &mut |sequence: u64, batch: Batch| {
+        assert_eq!(sequence, next, "sequences have no gaps");
+        next = next.wrapping_add(1);
+        let _ = check(&batch, &spec);
+        Ok(())
+    };
+    let end = scan::scan(Path::new("journal"), bytes, identity, is_last, each)?;
+    assert_eq!(end.good_bytes + end.torn_bytes, bytes.len() as u64);
+    assert!(is_last || end.torn_bytes == 0, "only the last journal is cut");
+    assert_eq!(end.next_sequence, next);
+    Ok(())
+}
+
+/// A sealed segment: opened, checked and read to the last field.
+pub fn segment(bytes: &[u8]) {
+    twice(bytes, repair::segment, |bytes| {
+        let path = PathBuf::from("segment");
+        let Ok((header, ..)) = layout::read(&path, bytes) else { return };
+        let mapping = Mapping::of_bytes(bytes).expect("memory for a small file");
+        let Ok(sealed) = Sealed::of_mapping(path, mapping, header.segment) else { return };
+        for part in &sealed.footer.parts {
+            recheck_part(&sealed.path, sealed.file(), part, "part", &mut |_| ());
+        }
+        read_segment(&SegmentView::sealed(sealed.into(), DeadRows::default()));
+    });
+}
+
+fn read_segment(view: &SegmentView) {
+    let (mut keys, vectors) = (Vec::new(), view.vectors());
+    if let Ok(vectors) = vectors {
+        assert_eq!(vectors.len(), view.rows() as usize * view.dim());
+    }
+    let _ = view.graph();
+    // A header can claim rows that take no bytes; as many as a small file can hold tell enough.
+    for row in 0..view.rows().min(4096) {
+        keys.extend(view.key(row));
+        let _ = view.document(row);
+        let _ = view.features(row);
+    }
+    for key in keys.into_iter().chain(["", "key"]) {
+        if let Ok(Some(row)) = view.find(key) {
+            assert_eq!(view.key(row).ok(), Some(key), "what is found under a key has it");
+        }
+    }
+}
+
+/// Looks at the bytes as they are and as repaired.
+fn twice(bytes: &[u8], repair: impl Fn(&mut [u8]), look: impl Fn(&[u8])) {
+    look(bytes);
+    let mut repaired = bytes.to_vec();
+    repair(&mut repaired);
+    look(&repaired);
+}

@@ -1,0 +1,27 @@
+//! Goal: no bytes on a disk make a decoder panic or believe what is not there. Method: the corpus that libFuzzer kept,
+//! replayed and mutated, through every entry point of `fromagerie_storage::fuzzing`.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../fuzz/mutate.rs"]
+mod mutate;
+#[path = "common/random.rs"]
+mod random;
+
+use fromagerie_storage::fuzzing;
+
+macro_rules! survives {
+    ($($name:ident)*) => {$(
+        #[test]
+        fn $name() {
+            mutate::run(stringify!($name), fuzzing::$name);
+        }
+    )*};
+}
+
+survives!(aliases catalog_value database_file document journal manifest segment);
+
+#[test]
+fn every_entry_point_is_run() {
+    assert_eq!(fuzzing::TARGETS.len(), 7, "name the new one above and in `fuzz/Cargo.toml`");
+}
