@@ -4,8 +4,9 @@
 //! are never written in place: a file is appended to (journals), or replaced by another name (everything else).
 //!
 //! What mapping cannot defend against: another program that truncates a mapped file. Touching a page past the new
-//! end raises SIGBUS and ends the process; the database is safe, since nothing was written. A program that
-//! overwrites a mapped file changes bytes under us: a checksum notices it only where it is still to be verified.
+//! end raises SIGBUS and ends the process; the database is safe, since nothing was written (`tests/mapped.rs` cuts
+//! files under a process and looks). A program that overwrites a mapped file changes bytes under us: a checksum notices
+//! it only where it is still to be verified.
 #![allow(unsafe_code)]
 
 use std::fs::File;
