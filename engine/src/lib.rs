@@ -39,7 +39,7 @@ mod vector;
 pub use collection::{Collection, Upserted};
 pub use database::{Database, NewCollection};
 pub use error::{Error, ErrorKind, Result};
-pub use fromagerie_index::instruction_set;
+pub use fromagerie_index::{InstructionSet, KernelChoice, kernel_choice};
 pub use fromagerie_models::{Device, Manifest, Model, Runtime, RuntimeOptions};
 pub use fromagerie_storage::{Damage, Receipt, VerifyReport, VerifyStep};
 pub use ingest::{IngestEvent, IngestFailure, IngestOptions, IngestReport};

@@ -22,7 +22,7 @@ mod query;
 mod rows;
 mod top;
 
-pub use fromagerie_kernels::{InstructionSet, instruction_set, normalize};
+pub use fromagerie_kernels::{InstructionSet, KernelChoice, kernel_choice, normalize};
 pub use plan::{Plan, plan};
 pub use query::{Neighbor, Query, SearchError};
 pub use rows::{DenseRows, Rows};

@@ -1,45 +1,13 @@
-//! Which kernels a process uses: the best that its processor has, chosen at the first use and kept.
+//! The kernels of each instruction set, and which of them this machine has.
 //!
 //! A [`Kernel`] exists only for an instruction set that was found on this machine, which is what makes calling it
-//! safe. Tests and benches walk [`Kernel::available`]; everybody else asks for [`Kernel::best`].
+//! safe. Tests and benches walk [`Kernel::available`]; everybody else asks for [`Kernel::best`], which `choice` chose.
 #![allow(unsafe_code)]
 
-use std::fmt;
-use std::sync::OnceLock;
-
+use crate::InstructionSet;
+use crate::bits::PLANES;
 use crate::portable;
 use crate::product::Product;
-
-/// The instruction set a kernel is written for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum InstructionSet {
-    /// Plain Rust; runs everywhere.
-    Portable,
-    /// AVX2, FMA and F16C (x86-64).
-    Avx2,
-    /// AVX-512 F, BW and VL (x86-64).
-    Avx512,
-    /// AVX-512 with VNNI (x86-64).
-    Avx512Vnni,
-    /// NEON (aarch64).
-    Neon,
-    /// NEON with dot products of bytes (aarch64).
-    NeonDotprod,
-}
-
-impl fmt::Display for InstructionSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Portable => "portable",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-            Self::Avx512Vnni => "avx512+vnni",
-            Self::Neon => "neon",
-            Self::NeonDotprod => "neon+dotprod",
-        })
-    }
-}
 
 /// The kernels of one instruction set that this machine has.
 #[derive(Clone, Copy, Debug)]
@@ -47,23 +15,34 @@ pub struct Kernel {
     instruction_set: InstructionSet,
     /// Inner products of `f32` with `f32`; [`Kernel::dot`] and its siblings are these.
     pub float32: Product<f32, f32, f32>,
+    /// Inner products of `f32` with `f16`, little-endian.
+    pub float16: Product<f32, [u8; 2], f32>,
     /// Inner products of `i8` with `i8`, exact. Queries are in -127..=127; rows may hold any `i8`.
     pub int8: Product<i8, i8, i32>,
     /// Inner products of `i8` with codes of 4 bits, exact. Queries are laid out by [`crate::int4::prepare`].
     pub int4: Product<i8, u8, i32>,
+    /// Inner products of 4-bit queries with codes of 1 bit, exact. Queries are laid out by [`crate::bits::prepare`].
+    pub bits: Product<u8, u8, i32>,
 }
 
-/// A [`Kernel`] of functions of one shape: `dot` and `dot4` in a module for each kind of code.
+/// The [`Kernel`] of one instruction set: `dot` and `dot4` in a module for each kind of row. The last two modules may
+/// be named apart.
 macro_rules! kernel {
-    ($set:ident, $float32:path, $int8:path, $int4:path) => {{
-        use {$float32 as float32, $int4 as int4, $int8 as int8};
+    ($set:ident, $family:ident) => {
+        kernel!($set, $family, $family::int8, $family::int4)
+    };
+    ($set:ident, $family:ident, $int8:path, $int4:path) => {{
+        use $family::{bits, f16, f32 as float32};
+        use {$int4 as int4, $int8 as int8};
         // SAFETY: `available` lists a kernel only after finding its instruction set; all of them check lengths.
         unsafe {
             Kernel {
                 instruction_set: InstructionSet::$set,
                 float32: Product::new("float32", 1, float32::dot, float32::dot4),
+                float16: Product::new("float16", 1, f16::dot, f16::dot4),
                 int8: Product::new("int8", 1, int8::dot, int8::dot4),
                 int4: Product::new("int4", 2, int4::dot, int4::dot4),
+                bits: Product::new("bits", PLANES, bits::dot, bits::dot4),
             }
         }
     }};
@@ -78,34 +57,34 @@ impl Kernel {
         {
             use crate::{avx2, avx512};
             if avx2::is_available() {
-                kernels.push(kernel!(Avx2, avx2::f32, avx2::int8, avx2::int4));
+                kernels.push(kernel!(Avx2, avx2));
             }
             if avx512::is_available() {
-                kernels.push(kernel!(Avx512, avx512::f32, avx512::int8, avx512::int4));
+                kernels.push(kernel!(Avx512, avx512));
             }
             if avx512::has_vnni() {
-                kernels.push(kernel!(Avx512Vnni, avx512::f32, avx512::int8_vnni, avx512::int4_vnni));
+                kernels.push(kernel!(Avx512Vnni, avx512, avx512::int8_vnni, avx512::int4_vnni));
             }
         }
         #[cfg(target_arch = "aarch64")]
         {
             use crate::neon;
-            kernels.push(kernel!(Neon, neon::f32, neon::int8, neon::int4));
+            kernels.push(kernel!(Neon, neon));
             if neon::has_dotprod() {
-                kernels.push(kernel!(NeonDotprod, neon::f32, neon::int8_dotprod, neon::int4_dotprod));
+                kernels.push(kernel!(NeonDotprod, neon, neon::int8_dotprod, neon::int4_dotprod));
             }
         }
         kernels
     }
 
-    /// The best kernel of this machine.
+    /// The best kernel of this machine, chosen once; see [`crate::kernel_choice`].
     #[must_use]
+    #[inline]
     pub fn best() -> &'static Self {
-        static BEST: OnceLock<Kernel> = OnceLock::new();
-        BEST.get_or_init(|| Self::available().pop().unwrap_or(Self::PORTABLE))
+        &crate::kernel_choice().kernel
     }
 
-    const PORTABLE: Self = kernel!(Portable, portable::f32, portable::int8, portable::int4);
+    pub(crate) const PORTABLE: Self = kernel!(Portable, portable);
 
     /// What this kernel is written for.
     #[must_use]
@@ -165,5 +144,24 @@ impl Kernel {
         each: impl FnMut(T, f32),
     ) {
         self.float32.dot_scattered(query, ids, row, each);
+    }
+}
+
+#[cfg(test)]
+impl Kernel {
+    /// A kernel with one kind of product that is wrong by a little, when it is asked for four rows.
+    pub(crate) fn broken(self, kind: &str) -> Self {
+        let mut broken = self;
+        // SAFETY: these functions are sound for every input.
+        unsafe {
+            match kind {
+                "float32" => broken.float32 = Product::new("float32", 1, portable::f32::dot, |_, _| [0.5; 4]),
+                "float16" => broken.float16 = Product::new("float16", 1, portable::f16::dot, |_, _| [0.5; 4]),
+                "int8" => broken.int8 = Product::new("int8", 1, portable::int8::dot, |_, _| [1; 4]),
+                "int4" => broken.int4 = Product::new("int4", 2, portable::int4::dot, |_, _| [1; 4]),
+                _ => broken.bits = Product::new("bits", PLANES, portable::bits::dot, |_, _| [1; 4]),
+            }
+        }
+        broken
     }
 }

@@ -2,8 +2,8 @@
 //! of row.
 //!
 //! The room knows arithmetic and nothing else: slices of numbers go in, numbers come out. `reference` says what is
-//! true, `portable`, `avx2`, `avx512` and `neon` say it faster, `dispatch` picks one of them once a process, and
-//! the property tests in `tests` hold every one of them to the reference.
+//! true, `portable`, `avx2`, `avx512` and `neon` say it faster, `dispatch` lists those that this machine has,
+//! `choice` picks one of them once a process, and the property tests in `tests` hold every one to the reference.
 //!
 //! Within one instruction set [`dot`], [`dot4`] and [`dot_rows`] add in the same order, so that a row has the same
 //! score, bit for bit, whether a scan or a graph came upon it. Between instruction sets the last bits of sums of
@@ -11,7 +11,10 @@
 //!
 //! This room is one of the two where `unsafe` is allowed, by module. Read next: `dispatch.rs`.
 
+pub mod bits;
+mod choice;
 mod dispatch;
+mod instruction_set;
 pub mod int4;
 mod norm;
 mod portable;
@@ -27,7 +30,9 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-pub use dispatch::{InstructionSet, Kernel};
+pub use choice::{KernelChoice, VARIABLE, kernel_choice};
+pub use dispatch::Kernel;
+pub use instruction_set::InstructionSet;
 pub use norm::{norm, normalize};
 pub use prefetch::prefetch;
 pub use product::Product;
@@ -57,10 +62,4 @@ pub fn dot4(query: &[f32], rows: [&[f32]; 4]) -> [f32; 4] {
 /// When `rows.len() != out.len() * query.len()`.
 pub fn dot_rows(query: &[f32], rows: &[f32], out: &mut [f32]) {
     Kernel::best().dot_rows(query, rows, out);
-}
-
-/// What this process computes with; chosen once, at the first use.
-#[must_use]
-pub fn instruction_set() -> InstructionSet {
-    Kernel::best().instruction_set()
 }

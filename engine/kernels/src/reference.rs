@@ -7,9 +7,13 @@
 //! answer is within `dim * eps * s + dim * tiny` of the reference. Where `s` exceeds `f32::MAX` it may be
 //! infinite or NaN instead, but it is never finite and wrong. A NaN in either input gives NaN.
 //!
+//! Halves are widened first, which is exact; so what is said of `f32` holds for them.
+//!
 //! Products of integers have no bound: kernels give the very number.
 
-use crate::int4;
+use half::f16;
+
+use crate::{bits, int4};
 
 /// Inner product of two vectors, in `f64`.
 ///
@@ -52,4 +56,19 @@ pub fn dot_int8(query: &[i8], row: &[i8]) -> i64 {
 #[must_use]
 pub fn dot_int4(query: &[i8], row: &[u8]) -> i64 {
     query.iter().enumerate().map(|(at, x)| i64::from(*x) * i64::from(int4::unpack(row, at))).sum()
+}
+
+/// The values of halves, little-endian.
+#[must_use]
+pub fn widen(row: &[[u8; 2]]) -> Vec<f32> {
+    row.iter().map(|half| f16::from_le_bytes(*half).to_f32_const()).collect()
+}
+
+/// Inner product of `query`, as it is before [`bits::prepare`], with the 1-bit codes of `row`.
+///
+/// # Panics
+/// When the row has fewer codes than the query has elements.
+#[must_use]
+pub fn dot_bits(query: &[u8], row: &[u8]) -> i64 {
+    query.iter().enumerate().map(|(at, x)| i64::from(*x) * i64::from(bits::unpack(row, at))).sum()
 }

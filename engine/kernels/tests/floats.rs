@@ -5,8 +5,9 @@
 
 mod common;
 
-use common::noise;
-use fromagerie_kernels::{Kernel, norm, normalize, reference};
+use common::{dims, noise};
+use fromagerie_kernels::{Kernel, VARIABLE, norm, normalize, reference};
+use half::f16;
 use proptest::prelude::*;
 
 fn assert_close(kernel: &Kernel, got: f32, a: &[f32], b: &[f32]) {
@@ -20,6 +21,21 @@ fn assert_close(kernel: &Kernel, got: f32, a: &[f32], b: &[f32]) {
     } else {
         let magnitude: f64 = a.iter().zip(b).map(|(x, y)| (f64::from(*x) * f64::from(*y)).abs()).sum();
         assert!(magnitude >= f64::from(f32::MAX), "{set}: dim {}: {got} for {want}", a.len());
+    }
+}
+
+/// The same with rows of halves.
+fn check_halves(query: &[f32], halves: &[[u8; 2]]) {
+    let dim = query.len();
+    let row = |id: usize| &halves[id * dim..][..dim];
+    for kernel in Kernel::available() {
+        let mut scattered = Vec::new();
+        kernel.float16.dot_scattered(query, &[0, 1, 2, 3, 4], row, |_, score| scattered.push(score));
+        for (n, score) in scattered.into_iter().enumerate() {
+            let alone = kernel.float16.dot(query, row(n));
+            assert_close(&kernel, alone, query, &reference::widen(row(n)));
+            assert!(score.to_bits() == alone.to_bits() || (score.is_nan() && alone.is_nan()));
+        }
     }
 }
 
@@ -50,6 +66,32 @@ fn every_dimension_to_4096() {
     for dim in 1..=4096 {
         let (query, rows) = (noise(dim as u64, dim), noise(dim as u64 + 9999, 5 * dim));
         check_all(&query, &rows);
+    }
+}
+
+#[test]
+fn halves_of_every_dimension() {
+    for dim in dims() {
+        let halves: Vec<_> =
+            noise(dim as u64 + 77, 5 * dim).into_iter().map(|x| f16::from_f32(x).to_le_bytes()).collect();
+        check_halves(&noise(dim as u64, dim), &halves);
+    }
+}
+
+#[test]
+fn every_half_there_is() {
+    let every: Vec<[u8; 2]> = (0..=u16::MAX).map(u16::to_le_bytes).collect();
+    for kernel in Kernel::available() {
+        for half in &every {
+            let mut row = [[0, 0]; 17];
+            for at in [0, 7, 16] {
+                row[at] = *half;
+                let mut query = [0.0; 17];
+                query[at] = 1.0;
+                assert_close(&kernel, kernel.float16.dot(&query, &row), &query, &reference::widen(&row));
+                row[at] = [0, 0];
+            }
+        }
     }
 }
 
@@ -111,10 +153,10 @@ fn normalize_reaches_both_ends_of_f32() {
 }
 
 #[test]
-fn the_choice_is_the_last_available() {
-    let best = Kernel::available().pop().expect("the portable kernel").instruction_set();
-    assert_eq!(fromagerie_kernels::instruction_set(), best);
-    assert!(!best.to_string().is_empty());
+fn the_choice_is_the_last_available_or_the_one_asked_for() {
+    let best = Kernel::available().pop().expect("the portable kernel").instruction_set().to_string();
+    let wanted = std::env::var(VARIABLE).unwrap_or(best);
+    assert_eq!(Kernel::best().instruction_set().to_string(), wanted);
 }
 
 fn adversarial() -> impl Strategy<Value = f32> {
@@ -138,6 +180,13 @@ proptest! {
         (prop::collection::vec(adversarial(), dim), prop::collection::vec(adversarial(), 5 * dim))
     })) {
         check_all(&query, &rows);
+    }
+
+    #[test]
+    fn adversarial_halves((query, halves) in (1usize..200).prop_flat_map(|dim| {
+        (prop::collection::vec(adversarial(), dim), prop::collection::vec(any::<[u8; 2]>(), 5 * dim))
+    })) {
+        check_halves(&query, &halves);
     }
 
     #[test]

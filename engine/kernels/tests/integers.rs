@@ -1,4 +1,4 @@
-//! Goal: every kernel for 8-bit and 4-bit codes that this machine has gives the reference's very number.
+//! Goal: every kernel for codes of 8, 4 and 1 bits that this machine has gives the reference's very number.
 //!
 //! Method: random rows of all the dimensions that matter, the values that overflow a careless sum, and proptest.
 //! Rows start at odd addresses and end where they end, so that a kernel that reads past them meets other bytes.
@@ -6,7 +6,7 @@
 mod common;
 
 use common::{bytes, dims};
-use fromagerie_kernels::{Kernel, int4, reference, signed};
+use fromagerie_kernels::{Kernel, bits, int4, reference, signed};
 use proptest::prelude::*;
 
 /// Elements after a row that a kernel must not count.
@@ -44,6 +44,24 @@ fn check_int4(query: &[i8], rows: &[u8], padding: usize) {
     }
 }
 
+/// The same with rows of bits; a query's elements are the low halves of `query`.
+fn check_bits(query: &[i8], rows: &[u8], padding: usize) {
+    let query: Vec<u8> = query.iter().map(|x| (x & 15) as u8).collect();
+    let width = bits::bytes(query.len()) + padding;
+    let mut prepared = vec![0xff; bits::PLANES * width];
+    bits::prepare(&query, &mut prepared);
+    let row = |id: usize| &rows[id * (width + AFTER) + 1..][..width];
+    let want: Vec<i64> = (0..5).map(|id| reference::dot_bits(&query, row(id))).collect();
+    for kernel in Kernel::available() {
+        let set = kernel.instruction_set();
+        let alone: Vec<i64> = (0..5).map(|id| kernel.bits.dot(&prepared, row(id)).into()).collect();
+        assert_eq!(alone, want, "{set}: dim {}", query.len());
+        let mut scattered = Vec::new();
+        kernel.bits.dot_scattered(&prepared, &[0, 1, 2, 3, 4], row, |_, sum| scattered.push(i64::from(sum)));
+        assert_eq!(scattered, want, "{set}: dim {}, scattered", query.len());
+    }
+}
+
 /// Elements that a query may have.
 fn query(seed: u64, dim: usize) -> Vec<i8> {
     signed(&bytes(seed, dim)).iter().map(|x| (*x).max(-i8::MAX)).collect()
@@ -56,6 +74,7 @@ fn random_codes_of_every_dimension() {
         check_int8(&query(dim as u64, dim), signed(&rows));
         for padding in [0, 1, 31, 64] {
             check_int4(&query(dim as u64, dim), &rows, padding);
+            check_bits(&query(dim as u64, dim), &rows, padding);
         }
     }
 }
@@ -71,6 +90,7 @@ fn the_largest_codes_do_not_overflow() {
             }
             for code in [0xff, 0x00, 0xf0, 0x0f] {
                 check_int4(&of_query, &vec![code; 5 * (dim + AFTER) + 1], 0);
+                check_bits(&of_query, &vec![code; 5 * (dim + AFTER) + 1], 0);
             }
         }
     }
@@ -81,6 +101,7 @@ fn no_elements() {
     for kernel in Kernel::available() {
         assert_eq!((kernel.int8.dot(&[], &[]), kernel.int4.dot(&[], &[])), (0, 0));
         assert_eq!(kernel.int4.dot4(&[], [&[]; 4]), [0; 4]);
+        assert_eq!(kernel.bits.dot4(&[], [&[]; 4]), [0; 4]);
     }
 }
 
@@ -105,5 +126,6 @@ proptest! {
     })) {
         check_int8(&query, signed(&rows));
         check_int4(&query, &rows, 0);
+        check_bits(&query, &rows, 0);
     }
 }

@@ -18,8 +18,14 @@ pub(super) struct Doctor {
 impl Doctor {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let mut is_well = true;
-        let instruction_set = fromagerie::instruction_set().to_string();
-        report(output, "instruction set", &instruction_set, json!({"instruction_set": instruction_set}))?;
+        let choice = fromagerie::kernel_choice();
+        let instruction_set = choice.kernel.instruction_set().to_string();
+        report(
+            output,
+            "instruction set",
+            &choice.to_string(),
+            json!({"instruction_set": instruction_set, "notes": choice.notes}),
+        )?;
         let options = self.model.options(false);
         let runtime = Runtime::load(RuntimeOptions {
             library: options.onnxruntime.clone(),

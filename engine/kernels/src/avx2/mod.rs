@@ -1,5 +1,7 @@
 //! AVX2 with FMA and F16C: 32 bytes a register. Every x86-64 processor since 2013 (Intel) and 2015 (AMD) has them.
 
+pub(super) mod bits;
+pub(super) mod f16;
 pub(super) mod f32;
 pub(super) mod int4;
 pub(super) mod int8;

@@ -3,6 +3,8 @@
 //! What is asked for is what every server processor with AVX-512 has (F, BW and VL, since 2017). VNNI came two
 //! years later and multiplies bytes four at a time; the kernels that use it stand in files of their own.
 
+pub(super) mod bits;
+pub(super) mod f16;
 pub(super) mod f32;
 pub(super) mod int4;
 pub(super) mod int4_vnni;

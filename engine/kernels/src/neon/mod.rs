@@ -1,5 +1,7 @@
 //! NEON: 16 bytes a register. Every 64-bit Arm processor has it; whether `sdot` is there besides is asked.
 
+pub(super) mod bits;
+pub(super) mod f16;
 pub(super) mod f32;
 pub(super) mod int4;
 pub(super) mod int4_dotprod;

@@ -1,0 +1,170 @@
+//! Which kernels a process uses: the best that its processor has and that compute what they should.
+//!
+//! Processors come that nobody here has run on. A kernel that is wrong on one of them would be a silent wrong answer
+//! to every search, so before the first use each kind of product is compared with the reference on a few vectors
+//! (some microseconds), and a kernel that differs is passed over, with a line in the log, for the next best.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use half::f16;
+
+use crate::dispatch::Kernel;
+use crate::{bits, int4, reference, signed};
+
+/// The environment variable that names the instruction set to use, as it is displayed: `portable`, `avx2`, `avx512`,
+/// `avx512+vnni`, `neon`, `neon+dotprod`. For tests and for comparing; it is read once.
+pub const VARIABLE: &str = "FROMAGERIE_SIMD";
+
+/// Lengths that the check multiplies: below, at, and past the widths of registers.
+const LENGTHS: [usize; 7] = [1, 7, 33, 64, 128, 200, 321];
+
+/// What a process computes with, and what there is to say about it.
+#[derive(Clone, Debug)]
+pub struct KernelChoice {
+    /// The kernel in use.
+    pub kernel: Kernel,
+    /// Why it is not the best that the processor has; a sentence each.
+    pub notes: Vec<String>,
+}
+
+impl fmt::Display for KernelChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kernel.instruction_set())?;
+        self.notes.iter().try_for_each(|note| write!(f, "; {note}"))
+    }
+}
+
+/// The choice of this process, made at the first use and kept.
+#[must_use]
+pub fn kernel_choice() -> &'static KernelChoice {
+    static CHOICE: OnceLock<KernelChoice> = OnceLock::new();
+    CHOICE.get_or_init(|| {
+        let wanted = std::env::var(VARIABLE).ok();
+        let choice = choose(Kernel::available(), wanted.as_deref());
+        for note in &choice.notes {
+            tracing::warn!(instruction_set = %choice.kernel.instruction_set(), "{note}");
+        }
+        choice
+    })
+}
+
+/// The last of `available` that is sound, or the wanted one.
+fn choose(mut available: Vec<Kernel>, wanted: Option<&str>) -> KernelChoice {
+    let mut notes = Vec::new();
+    if let Some(wanted) = wanted {
+        match available.iter().position(|kernel| kernel.instruction_set().to_string() == wanted) {
+            Some(at) if at + 1 == available.len() => {}
+            Some(at) => {
+                available.truncate(at + 1);
+                notes.push(format!("{VARIABLE} asks for it"));
+            }
+            None => {
+                let names: Vec<_> = available.iter().map(|kernel| kernel.instruction_set().to_string()).collect();
+                notes.push(format!("{VARIABLE} is {wanted:?}, and this machine has {}", names.join(", ")));
+            }
+        }
+    }
+    while let Some(kernel) = available.pop() {
+        match wrong_product(&kernel) {
+            None => return KernelChoice { kernel, notes },
+            Some(kind) => notes.push(format!(
+                "{} is not used: its {kind} products are wrong on this processor; please report it",
+                kernel.instruction_set()
+            )),
+        }
+    }
+    KernelChoice { kernel: Kernel::PORTABLE, notes }
+}
+
+/// The kind of product, if any, that differs from the reference on the vectors of the check.
+fn wrong_product(kernel: &Kernel) -> Option<&'static str> {
+    LENGTHS.into_iter().find_map(|len| {
+        // Two vectors of bytes in which every value occurs, and the largest ones next to each other.
+        let bytes = |factor: usize| -> Vec<u8> { (0..len).map(|at| (at * factor + at / 16 * 127) as u8).collect() };
+        let (a, b) = (bytes(127), bytes(129));
+        let floats = |bytes: &[u8]| -> Vec<f32> { bytes.iter().map(|byte| f32::from(*byte) / 100.0 - 1.2).collect() };
+        let (x, y) = (floats(&a), floats(&b));
+        let halves: Vec<[u8; 2]> = y.iter().map(|y| f16::from_f32_const(*y).to_le_bytes()).collect();
+        let query: Vec<i8> = signed(&a).iter().map(|x| (*x).max(-i8::MAX)).collect();
+        let nibbles: Vec<u8> = a.iter().map(|x| x & 15).collect();
+        let (mut dealt, mut planes) = (vec![0; 2 * len], vec![0; bits::PLANES * len]);
+        int4::prepare(&query, &mut dealt);
+        bits::prepare(&nibbles, &mut planes);
+
+        let close = |got: f32, y: &[f32]| (f64::from(got) - reference::dot(&x, y)).abs() <= reference::dot_bound(&x, y);
+        let all_close = |got: f32, four: [f32; 4], y: &[f32]| four == [got; 4] && close(got, y);
+        let equal = |got: i32, four: [i32; 4], want: i64| four == [got; 4] && i64::from(got) == want;
+        let signed_b = signed(&b);
+        [
+            ("float32", all_close(kernel.float32.dot(&x, &y), kernel.float32.dot4(&x, [&y; 4]), &y)),
+            (
+                "float16",
+                all_close(
+                    kernel.float16.dot(&x, &halves),
+                    kernel.float16.dot4(&x, [&halves; 4]),
+                    &reference::widen(&halves),
+                ),
+            ),
+            (
+                "int8",
+                equal(
+                    kernel.int8.dot(&query, signed_b),
+                    kernel.int8.dot4(&query, [signed_b; 4]),
+                    reference::dot_int8(&query, signed_b),
+                ),
+            ),
+            (
+                "int4",
+                equal(kernel.int4.dot(&dealt, &b), kernel.int4.dot4(&dealt, [&b; 4]), reference::dot_int4(&query, &b)),
+            ),
+            (
+                "bits",
+                equal(
+                    kernel.bits.dot(&planes, &b),
+                    kernel.bits.dot4(&planes, [&b; 4]),
+                    reference::dot_bits(&nibbles, &b),
+                ),
+            ),
+        ]
+        .into_iter()
+        .find_map(|(kind, is_right)| (!is_right).then_some(kind))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_of_this_machine_is_sound() {
+        for kernel in Kernel::available() {
+            assert_eq!(wrong_product(&kernel), None, "{}", kernel.instruction_set());
+        }
+    }
+
+    #[test]
+    fn a_wrong_kernel_is_passed_over_and_named() {
+        for kind in ["float32", "float16", "int8", "int4", "bits"] {
+            let choice = choose(vec![Kernel::PORTABLE, Kernel::PORTABLE.broken(kind)], None);
+            assert_eq!(wrong_product(&choice.kernel), None);
+            assert_eq!(choice.notes.len(), 1);
+            assert!(choice.to_string().contains(&format!("its {kind} products are wrong")), "{choice}");
+        }
+        let only = choose(vec![Kernel::PORTABLE.broken("bits")], None);
+        assert_eq!(only.kernel.instruction_set(), crate::InstructionSet::Portable);
+    }
+
+    #[test]
+    fn the_variable_names_what_is_used() {
+        let best = choose(Kernel::available(), None);
+        assert!(best.notes.is_empty(), "{best}");
+        let name = best.kernel.instruction_set().to_string();
+        assert_eq!(choose(Kernel::available(), Some(&name)).to_string(), name);
+        let portable = choose(Kernel::available(), Some("portable"));
+        assert_eq!(portable.kernel.instruction_set(), crate::InstructionSet::Portable);
+        let unknown = choose(Kernel::available(), Some("mmx"));
+        assert_eq!(unknown.kernel.instruction_set(), best.kernel.instruction_set());
+        assert!(unknown.to_string().contains("FROMAGERIE_SIMD is \"mmx\""), "{unknown}");
+    }
+}
