@@ -235,6 +235,11 @@ impl StorageError {
         StorageError::Damaged(Damage { path: path.to_path_buf(), offset, what: what.into() })
     }
 
+    /// Whether the disk failed, which says nothing of the bytes on it: trying again may succeed.
+    pub(crate) fn is_of_the_disk(&self) -> bool {
+        matches!(self, StorageError::Io { .. } | StorageError::DiskFull { .. })
+    }
+
     /// The damage, when that is what this error is.
     pub fn damage(&self) -> Option<&Damage> {
         match self {

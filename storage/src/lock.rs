@@ -3,6 +3,7 @@
 //! The lock is the kernel's (it goes with the process that held it, however that ended); the text in the file is
 //! only there to tell the next one whom to ask.
 
+use std::fmt::Debug;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
@@ -14,11 +15,16 @@ pub(crate) const LOCK_FILE: &str = "LOCK";
 
 /// Held as long as the database is open.
 #[derive(Debug)]
-pub(crate) struct Lock {
-    _file: File,
+pub struct Lock {
+    _held: Box<dyn Debug + Send + Sync>,
 }
 
 impl Lock {
+    /// A lock that is held as long as `held` lives.
+    pub(crate) fn holding(held: impl Debug + Send + Sync + 'static) -> Lock {
+        Lock { _held: Box::new(held) }
+    }
+
     /// Takes the lock of the database in `dir`, which exists.
     pub(crate) fn take(dir: &Path) -> Result<Lock, StorageError> {
         let path = dir.join(LOCK_FILE);
@@ -39,7 +45,7 @@ impl Lock {
         }
         // The text is a courtesy: a full disk must not keep anyone from opening and reading.
         let _ = write_holder(&mut file);
-        Ok(Lock { _file: file })
+        Ok(Lock::holding(file))
     }
 }
 

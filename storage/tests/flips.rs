@@ -7,8 +7,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
-#[path = "common/random.rs"]
-mod random;
 #[path = "common/spoil.rs"]
 mod spoil;
 
@@ -16,7 +14,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use random::{Random, torture};
+use common::random::{Random, torture};
 use spoil::{Cellar, Noticed};
 
 /// How often each kind of change was noticed how.

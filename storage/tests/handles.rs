@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{contents, delete, files, open, options, photos, put, record, spec};
-use fromagerie_storage::backend::FaultyDisk;
+use fromagerie_storage::backend::simulated::SimulatedDisk;
 use fromagerie_storage::{Batch, CollectionSpec, Op, Record, SegmentBuilder, StorageError, Store, StoreOptions};
 
 #[test]
@@ -150,8 +150,7 @@ fn a_panicking_builder_costs_the_graph_only() {
 
 #[test]
 fn concurrent_writers_share_fsyncs_and_lose_nothing() {
-    let dir = common::tempdir();
-    let disk = FaultyDisk::default();
+    let disk = SimulatedDisk::default();
     disk.set_sync_time(Duration::from_millis(1));
     let options = StoreOptions {
         seal_rows: 100,
@@ -159,7 +158,7 @@ fn concurrent_writers_share_fsyncs_and_lose_nothing() {
         backend: Arc::new(disk.clone()),
         ..StoreOptions::create()
     };
-    let store = Store::open(dir.path(), options).unwrap();
+    let store = Store::open("cellar".as_ref(), options.clone()).unwrap();
     let collection = photos(&store);
     let (writers, batches) = (8, 40);
     std::thread::scope(|scope| {
@@ -181,7 +180,7 @@ fn concurrent_writers_share_fsyncs_and_lose_nothing() {
     assert_eq!(collection.snapshot().sequence(), total as u64);
     assert!(disk.file_syncs() < total as u64 / 2, "{} syncs for {total} batches", disk.file_syncs());
     drop((collection, store));
-    assert_eq!(contents(&photos(&open(dir.path())).snapshot()).len(), total);
+    assert_eq!(contents(&photos(&Store::open("cellar".as_ref(), options).unwrap()).snapshot()).len(), total);
 }
 
 #[test]

@@ -6,14 +6,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
-#[path = "common/random.rs"]
-mod random;
 
 use std::collections::BTreeMap;
 
+use common::random::{self, Log, Random};
 use common::{contents, open, options, photos, record, spec};
 use fromagerie_storage::{Batch, Collection, Op, OpenNote, Receipt, Snapshot, StorageError, Store, StoreOptions};
-use random::{Log, Random};
 
 const OPERATIONS: u64 = 5_000;
 const KEYS: usize = 60;

@@ -4,8 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
-#[path = "common/random.rs"]
-mod random;
 #[path = "common/spoil.rs"]
 mod spoil;
 

@@ -1,19 +1,21 @@
 //! The seam between storage and the disk: everything that is written or mapped goes through [`Backend`].
 //!
-//! [`Disk`] is the real one. [`FaultyDisk`] fails on command, for tests; a simulated disk that forgets what was not
-//! synced can stand here as well. Only the lock file and the catalog (`sled` does its own I/O) go past it.
+//! [`Disk`] is the real one. A [`SimulatedDisk`](simulated::SimulatedDisk) is in memory: it fails on command and loses
+//! what was not synced, for tests. Only the catalog goes past the seam: `sled` does its own I/O, and a disk that cannot
+//! have that keeps the catalog's records itself ([`Backend::record_store`]).
 
 mod disk;
-mod faulty;
+pub mod simulated;
 
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 
 pub use disk::Disk;
-pub use faulty::{Fault, FaultyDisk};
 
+use crate::catalog::RecordStore;
 use crate::error::StorageError;
+use crate::lock::Lock;
 use crate::mmap::Mapping;
 
 /// An entry of a directory.
@@ -50,12 +52,18 @@ pub trait Backend: Send + Sync + Debug {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Bytes that can still be written below a directory.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// Takes the lock of the database in `dir`, which exists.
+    fn lock(&self, dir: &Path) -> Result<Lock, StorageError>;
+    /// Where this disk keeps the catalog's records; none when `sled` keeps them, in files of its own.
+    fn record_store(&self) -> Option<Box<dyn RecordStore>>;
 }
 
 /// A file being appended to.
 pub trait BackendFile: Send + Debug {
     /// Appends all of `bytes`; after an error any part of them may be there.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Writes the bytes that are at `offset` once more, so that the next sync cannot take them for written.
+    fn rewrite(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Makes the file's content and length durable.
     fn sync(&mut self) -> io::Result<()>;
     /// Cuts the file to `bytes`.

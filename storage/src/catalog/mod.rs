@@ -3,22 +3,32 @@
 //! It holds which collections there are and the generation each was last seen at, aliases, sessions and jobs. What
 //! the files of a database know by themselves (collections, aliases) is rebuilt from them when the catalog is
 //! damaged; the files win. Every value carries a version and a checksum over its tree, key and bytes, since a lost
-//! or swapped value must not pass for a good one. `sled` may panic on a damaged tree: every call is fenced.
+//! or swapped value must not pass for a good one. [`on_disk`] is where sled stands behind [`RecordStore`].
 
+mod on_disk;
 pub(crate) mod value;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fmt::Debug;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bincode::{Decode, Encode};
 
 use crate::error::StorageError;
 
-/// Pages that sled keeps on the heap.
-const CACHE_BYTES: u64 = 8 << 20;
-/// Tries to open, 20 ms apart: an earlier handle of this process may still be letting go of sled's own lock.
-const OPEN_TRIES: u32 = 100;
+use on_disk::OnDisk;
+
+/// Where the catalog's records are kept: in `sled`, or by a simulated disk, which cannot have sled's files.
+pub trait RecordStore: Send + Sync + Debug {
+    /// The value of a key.
+    fn get(&self, tree: &'static str, key: &[u8]) -> io::Result<Option<Vec<u8>>>;
+    /// Sets a value; durable on return.
+    fn put(&self, tree: &'static str, key: &[u8], value: Vec<u8>) -> io::Result<()>;
+    /// Removes a key; durable on return. Returns whether it was there.
+    fn remove(&self, tree: &'static str, key: &[u8]) -> io::Result<bool>;
+    /// Every key of a tree in order, with its value, until one cannot be read.
+    fn walk(&self, tree: &'static str, each: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<()>;
+}
 
 /// The trees of the catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +74,7 @@ type Salvage = Vec<(Tree, Vec<u8>, Vec<u8>)>;
 #[derive(Debug)]
 pub(crate) struct Catalog {
     path: PathBuf,
-    db: sled::Db,
+    records: Box<dyn RecordStore>,
 }
 
 /// Why a catalog could not be opened.
@@ -77,14 +87,18 @@ pub(crate) enum OpenError {
 }
 
 impl Catalog {
-    /// Opens the catalog in the directory `path`, making it when there is none, and reads all of it once.
-    pub(crate) fn open(path: &Path) -> Result<Catalog, OpenError> {
-        let db = open_sled(path)?;
-        let catalog = Catalog { path: path.to_path_buf(), db };
+    /// Opens the catalog in the directory `path`, making it when there is none, and reads all of it once. `given`: the
+    /// records of a disk that keeps them itself.
+    pub(crate) fn open(path: &Path, given: Option<Box<dyn RecordStore>>) -> Result<Catalog, OpenError> {
+        let path = path.to_path_buf();
+        if let Some(records) = given {
+            return Ok(Catalog { path, records });
+        }
+        let records = Box::new(OnDisk::open(&path)?);
+        let catalog = Catalog { path, records };
         for tree in Tree::ALL {
-            if let Err(error) = catalog.raw(tree) {
-                let (cause, salvage) = (error.to_string(), catalog.salvage());
-                return Err(OpenError::Damaged { cause, salvage });
+            if let Err(error) = catalog.records.walk(tree.name(), &mut |_, _| {}) {
+                return Err(OpenError::Damaged { cause: error.to_string(), salvage: catalog.salvage() });
             }
         }
         Ok(catalog)
@@ -93,47 +107,37 @@ impl Catalog {
     /// The value of a key.
     ///
     /// # Errors
-    /// [`StorageError::Catalog`] when sled fails or the value's checksum is wrong.
+    /// [`StorageError::Catalog`] when it cannot be read or the value's checksum is wrong.
     pub(crate) fn get<T: Decode<()>>(&self, tree: Tree, key: &[u8]) -> Result<Option<T>, StorageError> {
-        let stored = self.fenced(|db| db.open_tree(tree.name())?.get(key))?;
-        let Some(stored) = stored else {
+        let Some(stored) = self.records.get(tree.name(), key).map_err(|e| self.failed(e))? else {
             return Ok(None);
         };
-        let value = value::unwrap(tree.name(), key, &stored);
-        value.map(Some).ok_or_else(|| self.failed(format!("{} {}: bad checksum", tree.name(), key.escape_ascii())))
+        value::unwrap(tree.name(), key, &stored).map(Some).ok_or_else(|| self.bad(tree, key))
     }
 
     /// Sets a value; durable on return.
     pub(crate) fn put<T: Encode>(&self, tree: Tree, key: &[u8], value: &T) -> Result<(), StorageError> {
         let stored = value::wrap(tree.name(), key, value);
-        self.fenced(|db| {
-            db.open_tree(tree.name())?.insert(key, stored)?;
-            db.flush().map(|_| ())
-        })
+        self.records.put(tree.name(), key, stored).map_err(|e| self.failed(e))
     }
 
     /// Removes a key; durable on return. Returns whether it was there.
     pub(crate) fn remove(&self, tree: Tree, key: &[u8]) -> Result<bool, StorageError> {
-        self.fenced(|db| {
-            let was = db.open_tree(tree.name())?.remove(key)?;
-            db.flush()?;
-            Ok(was.is_some())
-        })
+        self.records.remove(tree.name(), key).map_err(|e| self.failed(e))
     }
 
     /// Every key in order, with its value, none when that is damaged.
     pub(crate) fn all<T: Decode<()>>(&self, tree: Tree) -> Result<Pairs<Option<T>>, StorageError> {
-        let raw = self.raw(tree)?;
-        let open = |(key, stored): (Vec<u8>, Vec<u8>)| {
-            let value = value::unwrap(tree.name(), &key, &stored);
-            (key, value)
-        };
-        Ok(raw.into_iter().map(open).collect())
+        let mut pairs = Vec::new();
+        self.walk(tree, &mut |key, stored| pairs.push((key.to_vec(), value::unwrap(tree.name(), key, stored))))?;
+        Ok(pairs)
     }
 
     /// The keys of a tree in order.
     pub(crate) fn keys(&self, tree: Tree) -> Result<Vec<Vec<u8>>, StorageError> {
-        self.fenced(|db| db.open_tree(tree.name())?.iter().keys().map(|key| Ok(key?.to_vec())).collect())
+        let mut keys = Vec::new();
+        self.walk(tree, &mut |key, _| keys.push(key.to_vec()))?;
+        Ok(keys)
     }
 
     /// Where the catalog is.
@@ -145,17 +149,12 @@ impl Catalog {
     pub(crate) fn check(&self) -> Vec<StorageError> {
         let mut problems = Vec::new();
         for tree in Tree::ALL {
-            match self.raw(tree) {
-                Ok(pairs) => {
-                    let bad = pairs.iter().filter(|(key, stored)| !value::is_good(tree.name(), key, stored));
-                    problems.extend(
-                        bad.map(|(key, _)| {
-                            self.failed(format!("{} {}: bad checksum", tree.name(), key.escape_ascii()))
-                        }),
-                    );
+            let walked = self.walk(tree, &mut |key, stored| {
+                if !value::is_good(tree.name(), key, stored) {
+                    problems.push(self.bad(tree, key));
                 }
-                Err(error) => problems.push(error),
-            }
+            });
+            problems.extend(walked.err());
         }
         problems
     }
@@ -164,13 +163,9 @@ impl Catalog {
     fn salvage(&self) -> Salvage {
         let mut salvaged = Vec::new();
         for tree in [Tree::Sessions, Tree::Jobs] {
-            let walked = self.fenced(|db| {
-                for pair in &db.open_tree(tree.name())? {
-                    let (key, stored) = pair?;
-                    let value = value::unwrap::<Vec<u8>>(tree.name(), &key, &stored);
-                    salvaged.extend(value.map(|value| (tree, key.to_vec(), value)));
-                }
-                Ok(())
+            let walked = self.walk(tree, &mut |key, stored| {
+                let value = value::unwrap::<Vec<u8>>(tree.name(), key, stored);
+                salvaged.extend(value.map(|value| (tree, key.to_vec(), value)));
             });
             if let Err(error) = walked {
                 tracing::warn!(%error, tree = tree.name(), "not every record could be read");
@@ -179,70 +174,26 @@ impl Catalog {
         salvaged
     }
 
-    fn raw(&self, tree: Tree) -> Result<Pairs<Vec<u8>>, StorageError> {
-        self.fenced(|db| {
-            let pairs = db.open_tree(tree.name())?.iter();
-            pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
-        })
+    fn walk(&self, tree: Tree, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StorageError> {
+        self.records.walk(tree.name(), each).map_err(|e| self.failed(e))
     }
 
-    fn fenced<T>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StorageError> {
-        match catch_unwind(AssertUnwindSafe(|| work(&self.db))) {
-            Ok(result) => result.map_err(|error| self.failed(error.to_string())),
-            Err(_) => Err(self.failed("sled panicked: its tree is damaged".to_owned())),
-        }
-    }
-
-    fn failed(&self, message: String) -> StorageError {
+    fn bad(&self, tree: Tree, key: &[u8]) -> StorageError {
+        let message = format!("{} {}: bad checksum", tree.name(), key.escape_ascii());
         StorageError::Catalog { path: self.path.clone(), message }
+    }
+
+    fn failed(&self, error: io::Error) -> StorageError {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                StorageError::io(&self.path, "write the catalog in", error)
+            }
+            _ => StorageError::Catalog { path: self.path.clone(), message: error.to_string() },
+        }
     }
 }
 
 /// Key of a collection in [`Tree::Collections`].
 pub(crate) fn collection_key(id: u64) -> [u8; 8] {
     id.to_be_bytes()
-}
-
-fn open_sled(path: &Path) -> Result<sled::Db, OpenError> {
-    let config =
-        sled::Config::new().path(path).cache_capacity(CACHE_BYTES).mode(sled::Mode::LowSpace).flush_every_ms(None);
-    let damaged = |cause: String| OpenError::Damaged { cause, salvage: Vec::new() };
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match catch_unwind(AssertUnwindSafe(|| config.open())) {
-            Err(_) => return Err(damaged("sled panicked when opening it".to_owned())),
-            Ok(Ok(db)) => return Ok(db),
-            Ok(Err(error)) if is_busy(&error) && tries < OPEN_TRIES => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Ok(Err(sled::Error::Io(error))) if is_outside(&error) => {
-                return Err(OpenError::Unavailable(StorageError::io(path, "open the catalog in", error)));
-            }
-            Ok(Err(error)) => return Err(damaged(error.to_string())),
-        }
-    }
-}
-
-/// Whether sled's own lock is held: our database lock is, so it can only be an earlier handle of this process.
-fn is_busy(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(io) if io.to_string().contains("could not acquire lock"))
-}
-
-/// Whether an I/O error says nothing about the bytes on disk.
-fn is_outside(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind;
-    /// Too many open files, in the system or in this process.
-    const OPEN_FILES: [i32; 2] = [23, 24];
-    let kinds = [
-        ErrorKind::PermissionDenied,
-        ErrorKind::ReadOnlyFilesystem,
-        ErrorKind::StorageFull,
-        ErrorKind::QuotaExceeded,
-        ErrorKind::OutOfMemory,
-        ErrorKind::WouldBlock,
-    ];
-    kinds.contains(&error.kind())
-        || error.raw_os_error().is_some_and(|code| OPEN_FILES.contains(&code))
-        || error.to_string().contains("could not acquire lock")
 }

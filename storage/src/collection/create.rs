@@ -19,6 +19,11 @@ pub(crate) fn dir_of(collections: &Path, id: u64) -> PathBuf {
     collections.join(format!("{id:016x}"))
 }
 
+/// Where it is while it is being removed.
+pub(crate) fn dropped_dir_of(collections: &Path, id: u64) -> PathBuf {
+    collections.join(format!("{id:016x}{DROPPED}"))
+}
+
 /// Makes the directory of an empty collection; durable on return.
 pub(crate) fn create(
     backend: &dyn Backend,
@@ -35,11 +40,22 @@ pub(crate) fn create(
         let _ = backend.remove_dir(&making);
         return Err(error);
     }
-    backend.sync_dir(collections).map_err(|e| {
-        // Not acknowledged: it must not come back beside a second one of the same name.
-        let _ = backend.remove_dir(&target);
-        StorageError::io(collections, "sync", e)
-    })
+    backend.sync_dir(collections).map_err(|e| StorageError::io(collections, "sync", e))
+}
+
+/// Takes its name from a collection whose making failed, if it has one. What is left is removed here or at open.
+///
+/// # Errors
+/// An I/O error: it may come back at the next open, so none may be made in its place.
+pub(crate) fn set_aside(backend: &dyn Backend, collections: &Path, id: u64) -> Result<(), StorageError> {
+    let (target, aside) = (dir_of(collections, id), dropped_dir_of(collections, id));
+    match backend.rename(&target, &aside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StorageError::io(&target, "rename", error)),
+        _ => {
+            let _ = backend.remove_dir(&aside);
+            Ok(())
+        }
+    }
 }
 
 fn fill(backend: &dyn Backend, dir: &Path, id: u64, name: &str, spec: &CollectionSpec) -> Result<(), StorageError> {

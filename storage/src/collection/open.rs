@@ -15,6 +15,7 @@ use crate::journal::append::Journal;
 use crate::journal::scan::{self, ScanEnd};
 use crate::journal::{self, Identity};
 use crate::manifest::{self, Manifest, SegmentEntry};
+use crate::mmap::Mapping;
 use crate::receipts::Receipts;
 use crate::segment::SegmentView;
 use crate::segment::dead::DeadRows;
@@ -38,6 +39,8 @@ pub(crate) fn open(
 ) -> Result<Inner, StorageError> {
     let dir = dir_of(&root.collections_dir(), id);
     let backend = &*root.backend;
+    // A manifest or a journal that an earlier process did not live to sync is as good as published from here on.
+    backend.sync_dir(&dir).map_err(|e| StorageError::io(&dir, "sync", e))?;
     let entries = backend.list(&dir).map_err(|e| StorageError::io(&dir, "list", e))?;
     let manifest = newest_manifest(backend, &dir, id, &entries, expected)?;
     let segments = open_segments(backend, &dir, &manifest)?;
@@ -175,7 +178,7 @@ fn replay_journals(
     journals: &[u64],
     replay: &mut Replay,
 ) -> Result<(Journal, Option<OpenNote>), StorageError> {
-    let mut last: Option<(Identity, ScanEnd)> = None;
+    let mut last: Option<(Identity, Mapping, ScanEnd)> = None;
     let mut next_sequence = manifest.sequence + 1;
     let identity = |first_sequence| Identity { collection: manifest.collection, first_sequence };
     for (place, &first) in journals.iter().enumerate() {
@@ -191,17 +194,16 @@ fn replay_journals(
             replay.apply(sequence, batch)
         })?;
         next_sequence = end.next_sequence;
-        last = Some((identity(first), end));
+        last = Some((identity(first), mapping, end));
     }
-    let complete = last.filter(|(identity, _)| Some(&identity.first_sequence) == journals.last());
-    let Some((identity, end)) = complete else {
+    let complete = last.filter(|(identity, ..)| Some(&identity.first_sequence) == journals.last());
+    let Some((identity, mapping, end)) = complete else {
         let path = dir.join(identity(next_sequence).file_name());
         let what = format!("the journal that begins with batch {next_sequence} is missing");
         return Err(StorageError::damaged(&path, 0, what));
     };
-    let torn = end.torn_bytes > 0;
-    let journal = Journal::reopen(backend, dir, identity, end.good_bytes, torn)?;
-    let cut = torn.then(|| OpenNote::JournalTailCut {
+    let journal = Journal::reopen(backend, dir, identity, mapping.bytes(), end)?;
+    let cut = (end.torn_bytes > 0).then(|| OpenNote::JournalTailCut {
         path: journal.path.clone(),
         offset: end.good_bytes,
         bytes: end.torn_bytes,

@@ -6,6 +6,7 @@ use crate::backend::{self, Backend, BackendFile};
 use crate::codec;
 use crate::error::StorageError;
 
+use super::scan::ScanEnd;
 use super::{HEADER, Identity};
 
 /// The journal that takes new batches.
@@ -41,22 +42,27 @@ impl Journal {
         Ok(Journal { identity, path, durable: header.len() as u64, file })
     }
 
-    /// An existing journal whose first `durable` bytes are good; the rest, if any, is cut off.
+    /// An existing journal, whose bytes and their end according to a scan are given; a torn tail is cut off.
+    ///
+    /// The last group is written again before it is built upon. An earlier process may have failed to sync it: the
+    /// kernel then shows it, calls it clean, and would call the next sync a success without writing it.
     pub(crate) fn reopen(
         backend: &dyn Backend,
         dir: &Path,
         identity: Identity,
-        durable: u64,
-        torn: bool,
+        bytes: &[u8],
+        end: ScanEnd,
     ) -> Result<Journal, StorageError> {
         let path = dir.join(identity.file_name());
-        let mut file = backend.open(&path).map_err(|e| StorageError::io(&path, "open", e))?;
-        if torn {
-            file.truncate(durable).map_err(|e| StorageError::io(&path, "truncate", e))?;
+        let failed = |action, source| StorageError::io(&path, action, source);
+        let mut file = backend.open(&path).map_err(|e| failed("open", e))?;
+        if end.torn_bytes > 0 {
+            file.truncate(end.good_bytes).map_err(|e| failed("truncate", e))?;
         }
-        // What was replayed will be built upon: it must be on the disk, not only in the page cache.
-        file.sync().map_err(|e| StorageError::io(&path, "sync", e))?;
-        Ok(Journal { identity, path, durable, file })
+        let last_group = &bytes[end.last_group as usize..end.good_bytes as usize];
+        file.rewrite(end.last_group, last_group).map_err(|e| failed("rewrite", e))?;
+        file.sync().map_err(|e| failed("sync", e))?;
+        Ok(Journal { identity, path, durable: end.good_bytes, file })
     }
 
     /// Appends whole records and syncs them.

@@ -24,6 +24,8 @@ pub(crate) struct ScanEnd {
     pub(crate) next_sequence: u64,
     /// Bytes of a torn tail.
     pub(crate) torn_bytes: u64,
+    /// Where the last good record's group begins: what stands before it was synced before it was written.
+    pub(crate) last_group: u64,
 }
 
 /// Reads the journal `bytes` of the file `path`, handing each batch to `each` with its sequence.
@@ -42,6 +44,7 @@ pub(crate) fn scan(
     let mut at = read_header(path, bytes, identity)?;
     let seed = identity.seed();
     let mut sequence = identity.first_sequence;
+    let mut last_group = at;
     while at < bytes.len() {
         let Some((header, payload)) = record_at(bytes, at, seed) else {
             if !is_last || !is_torn(bytes, at, seed) {
@@ -56,10 +59,12 @@ pub(crate) fn scan(
         let batch = record::decode_batch(payload)
             .ok_or_else(|| StorageError::damaged(path, at as u64, "journal record: does not decode"))?;
         each(sequence, batch)?;
+        last_group = last_group.max(at.min(header.durable as usize));
         sequence += 1;
         at += HEADER_BYTES + payload.len();
     }
-    Ok(ScanEnd { good_bytes: at as u64, next_sequence: sequence, torn_bytes: (bytes.len() - at) as u64 })
+    let torn_bytes = (bytes.len() - at) as u64;
+    Ok(ScanEnd { good_bytes: at as u64, next_sequence: sequence, torn_bytes, last_group: last_group as u64 })
 }
 
 fn record_at(bytes: &[u8], at: usize, seed: u32) -> Option<(Header, &[u8])> {

@@ -12,41 +12,59 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::{Mmap, MmapMut};
+use memmap2::Mmap;
 
 /// Read-only bytes: of a mapped file, or of memory (a simulated disk).
 #[derive(Debug)]
 pub struct Mapping {
-    /// None for no bytes: the kernel maps no empty file.
-    map: Option<Mmap>,
+    bytes: Bytes,
 }
+
+#[derive(Debug)]
+enum Bytes {
+    File(Mmap),
+    Memory { lines: Box<[Line]>, length: usize },
+}
+
+/// Memory that is aligned as parts of a segment are.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; LINE_BYTES]);
+
+const LINE_BYTES: usize = 64;
 
 impl Mapping {
     /// Maps the whole of `file` as long as it is now.
     pub fn of_file(file: &File) -> io::Result<Mapping> {
         if file.metadata()?.len() == 0 {
-            return Ok(Mapping { map: None });
+            // The kernel maps no empty file.
+            return Ok(Mapping::of_bytes(&[]));
         }
         // SAFETY: the bytes stay as they are for the life of the map, because this crate never modifies a file in
         // place and the database's lock keeps other writers of this crate out. A journal may grow behind the map,
         // which the map does not see. Interference by other programs is described at the head of the module.
         let map = unsafe { Mmap::map(file)? };
-        Ok(Mapping { map: Some(map) })
+        Ok(Mapping { bytes: Bytes::File(map) })
     }
 
-    /// A page-aligned copy of `bytes`, for backends that are not files.
-    pub fn of_bytes(bytes: &[u8]) -> io::Result<Mapping> {
-        if bytes.is_empty() {
-            return Ok(Mapping { map: None });
+    /// A copy of `bytes`, for backends that are not files.
+    pub fn of_bytes(bytes: &[u8]) -> Mapping {
+        let mut lines = vec![Line([0; LINE_BYTES]); bytes.len().div_ceil(LINE_BYTES)].into_boxed_slice();
+        for (line, chunk) in lines.iter_mut().zip(bytes.chunks(LINE_BYTES)) {
+            line.0[..chunk.len()].copy_from_slice(chunk);
         }
-        let mut map = MmapMut::map_anon(bytes.len())?;
-        map.copy_from_slice(bytes);
-        Ok(Mapping { map: Some(map.make_read_only()?) })
+        Mapping { bytes: Bytes::Memory { lines, length: bytes.len() } }
     }
 
-    /// The bytes. The first is page-aligned.
+    /// The bytes. The first is aligned to 64.
     pub fn bytes(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or_default()
+        match &self.bytes {
+            Bytes::File(map) => map,
+            Bytes::Memory { lines, length } => {
+                // SAFETY: lines have no padding, u8 has no alignment, and `of_bytes` made enough of them for `length`.
+                unsafe { std::slice::from_raw_parts(lines.as_ptr().cast::<u8>(), *length) }
+            }
+        }
     }
 }
 
@@ -70,10 +88,10 @@ mod tests {
     #[test]
     fn floats_survive_the_cast_and_bad_alignment_is_refused() {
         let values = [1.0_f32, -2.5, 3.25];
-        let map = Mapping::of_bytes(bytes_of(&values)).unwrap();
+        let map = Mapping::of_bytes(bytes_of(&values));
         assert_eq!(floats(map.bytes()), Some(&values[..]));
         assert_eq!(floats(&map.bytes()[..11]), None);
         assert_eq!(floats(&map.bytes()[1..9]), None);
-        assert_eq!(floats(Mapping::of_bytes(&[]).unwrap().bytes()), Some(&[][..]));
+        assert_eq!(floats(Mapping::of_bytes(&[]).bytes()), Some(&[][..]));
     }
 }

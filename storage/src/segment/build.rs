@@ -17,8 +17,8 @@ use super::layout::{self, Header, Part, PartKind};
 /// Makes the graph of a segment: `(vectors, dim)` to bytes, or none.
 pub(crate) type GraphOf<'a> = &'a dyn Fn(&[f32], usize) -> Option<Vec<u8>>;
 
-/// Writes the live rows of `sources` as a new segment file, synced and under its name. The name is durable after a
-/// sync of the directory.
+/// Writes the live rows of `sources` as a new segment file; durable on return, so that no manifest can reach the disk
+/// before what it names.
 ///
 /// # Errors
 /// An I/O error or damage in a source; the unfinished file is removed.
@@ -32,7 +32,8 @@ pub(crate) fn build(
     let target = dir.join(layout::file_name(header.segment));
     let temporary = dir.join(format!("{}{TEMPORARY}", layout::file_name(header.segment)));
     let written = write(backend, &temporary, header, sources, graph)
-        .and_then(|()| backend.rename(&temporary, &target).map_err(|e| StorageError::io(&target, "rename to", e)));
+        .and_then(|()| backend.rename(&temporary, &target).map_err(|e| StorageError::io(&target, "rename to", e)))
+        .and_then(|()| backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e)));
     if written.is_err() {
         let _ = backend.remove_file(&temporary);
     }

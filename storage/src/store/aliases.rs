@@ -11,7 +11,7 @@ use crate::catalog::{Catalog, Tree};
 use crate::codec::{self, FrameKind};
 use crate::error::StorageError;
 
-use super::{Store, id_of, names};
+use super::{Store, names, registry};
 
 const ALIASES: FrameKind = FrameKind { magic: *b"FROMALIA", version: 1, name: "aliases" };
 /// Name of the file in the database directory.
@@ -28,13 +28,17 @@ impl Store {
     /// [`StorageError::UnknownCollection`], or an I/O error.
     pub fn set_alias(&self, alias: &str, collection: &str) -> Result<(), StorageError> {
         names::check(alias)?;
+        let id = self.collection(collection)?.id();
         let _changing = self.inner.changing.lock();
-        let (id, mut aliases) = {
+        let mut aliases = {
             let registry = self.inner.registry.read();
             if registry.collections.contains_key(alias) {
                 return Err(StorageError::NameTaken { name: alias.to_owned() });
             }
-            (registry.resolve(collection)?.id(), registry.aliases.clone())
+            if registry.entry(id).is_none() {
+                return Err(StorageError::UnknownCollection { name: collection.to_owned() });
+            }
+            registry.aliases.clone()
         };
         aliases.insert(alias.to_owned(), id);
         self.replace_aliases(aliases)?;
@@ -59,7 +63,7 @@ impl Store {
     pub fn aliases(&self) -> Vec<(String, String)> {
         let registry = self.inner.registry.read();
         let name_of = |id: u64| {
-            let entry = registry.collections.iter().find(|(_, entry)| id_of(entry) == id);
+            let entry = registry.collections.iter().find(|(_, entry)| registry::id_of(entry) == id);
             entry.map_or_else(|| format!("{id:016x}"), |(name, _)| name.clone())
         };
         registry.aliases.iter().map(|(alias, &id)| (alias.clone(), name_of(id))).collect()

@@ -7,11 +7,11 @@ mod names;
 mod note;
 pub(crate) mod open;
 mod records;
+mod registry;
 pub(crate) mod root;
 
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -25,6 +25,7 @@ use crate::error::StorageError;
 use crate::verify::{Verifier, VerifyReport, VerifyStep};
 
 pub use note::OpenNote;
+use registry::Registry;
 use root::Root;
 
 /// How a database is opened.
@@ -101,17 +102,16 @@ struct Inner {
     root: Arc<Root>,
     registry: RwLock<Registry>,
     /// Held while collections or aliases change.
-    changing: Mutex<()>,
+    changing: Mutex<Changing>,
     notes: Vec<OpenNote>,
     sealer: Option<JoinHandle<()>>,
 }
 
-/// What names mean.
+/// What a change of collections must know of those before it.
 #[derive(Debug, Default)]
-struct Registry {
-    collections: BTreeMap<String, Result<Collection, DamagedCollection>>,
-    /// Alias to collection id.
-    aliases: BTreeMap<String, u64>,
+struct Changing {
+    /// A collection whose making failed after it had its name: it must be gone before another gets that name.
+    half_made: Option<u64>,
 }
 
 impl Store {
@@ -153,12 +153,17 @@ impl Store {
         registry.collections.values().filter_map(|entry| entry.as_ref().err().cloned()).collect()
     }
 
-    /// The collection of a name or an alias.
+    /// The collection of a name or an alias. One that the disk kept from opening is tried again.
     ///
     /// # Errors
     /// [`StorageError::UnknownCollection`], or why it could not be opened.
     pub fn collection(&self, name_or_alias: &str) -> Result<Collection, StorageError> {
-        self.inner.registry.read().resolve(name_or_alias)
+        let found = self.inner.registry.read().find(name_or_alias).cloned();
+        match found {
+            Some(Err(damaged)) if damaged.error.is_of_the_disk() => self.open_again(damaged.id),
+            Some(entry) => entry.map_err(|damaged| damaged.error),
+            None => Err(StorageError::UnknownCollection { name: name_or_alias.to_owned() }),
+        }
     }
 
     /// Makes an empty collection; durable on return.
@@ -168,14 +173,20 @@ impl Store {
     pub fn create_collection(&self, name: &str, spec: CollectionSpec) -> Result<Collection, StorageError> {
         names::check(name)?;
         check_spec(&spec)?;
-        let _changing = self.inner.changing.lock();
+        let mut changing = self.inner.changing.lock();
         if self.inner.registry.read().is_taken(name) {
             return Err(StorageError::NameTaken { name: name.to_owned() });
         }
         let root = &self.inner.root;
+        let collections = root.collections_dir();
+        if let Some(half_made) = changing.half_made {
+            create::set_aside(&*root.backend, &collections, half_made)?;
+        }
         let id = self.unused_id();
-        create::create(&*root.backend, &root.collections_dir(), id, name, &spec)?;
+        changing.half_made = Some(id);
+        create::create(&*root.backend, &collections, id, name, &spec)?;
         let inner = crate::collection::open::open(root, id, None, &mut Vec::new())?;
+        changing.half_made = None;
         let collection = Collection { inner: Arc::new(inner) };
         self.inner.registry.write().collections.insert(name.to_owned(), Ok(collection.clone()));
         let record = CollectionRecord { name: name.to_owned(), generation: 1 };
@@ -192,7 +203,7 @@ impl Store {
         let (id, collection) = self.droppable(name)?;
         let root = &self.inner.root;
         let dir = create::dir_of(&root.collections_dir(), id);
-        let dropped = PathBuf::from(format!("{}{}", dir.display(), create::DROPPED));
+        let dropped = create::dropped_dir_of(&root.collections_dir(), id);
         if let Some(collection) = &collection {
             // No seal may be writing there, and no batch may be acknowledged into a directory that is going.
             let _publishing = collection.inner.publishing.lock();
@@ -236,6 +247,18 @@ impl Store {
         Ok(verifier.report)
     }
 
+    fn open_again(&self, id: u64) -> Result<Collection, StorageError> {
+        let _changing = self.inner.changing.lock();
+        if let Some(Ok(opened)) = self.inner.registry.read().entry(id) {
+            return Ok(opened.clone());
+        }
+        let opened = open::open_again(&self.inner.root, id)?;
+        let mut registry = self.inner.registry.write();
+        registry.remove(id);
+        registry.add(opened.clone());
+        opened.map_err(|damaged| damaged.error)
+    }
+
     fn droppable(&self, name: &str) -> Result<(u64, Option<Collection>), StorageError> {
         let registry = self.inner.registry.read();
         let (id, collection) = match registry.collections.get(name) {
@@ -253,11 +276,10 @@ impl Store {
 
     fn unused_id(&self) -> u64 {
         let registry = self.inner.registry.read();
-        let used = |id: u64| registry.collections.values().any(|entry| id_of(entry) == id);
         loop {
             // The standard library's hasher is seeded by the system's random numbers: no other source is needed.
             let id = RandomState::new().hash_one(std::process::id());
-            if id != 0 && !used(id) {
+            if id != 0 && registry.entry(id).is_none() {
                 return id;
             }
         }
@@ -271,34 +293,5 @@ impl Drop for Inner {
             // The next open must find the lock free: wait for the seal that is under way.
             let _ = sealer.join();
         }
-    }
-}
-
-impl Registry {
-    fn resolve(&self, name_or_alias: &str) -> Result<Collection, StorageError> {
-        let entry = self.collections.get(name_or_alias).or_else(|| {
-            let id = *self.aliases.get(name_or_alias)?;
-            self.collections.values().find(|entry| id_of(entry) == id)
-        });
-        match entry {
-            Some(Ok(collection)) => Ok(collection.clone()),
-            Some(Err(damaged)) => Err(damaged.error.clone()),
-            None => Err(StorageError::UnknownCollection { name: name_or_alias.to_owned() }),
-        }
-    }
-
-    fn is_taken(&self, name: &str) -> bool {
-        self.collections.contains_key(name) || self.aliases.contains_key(name)
-    }
-
-    fn aliases_of(&self, id: u64) -> Vec<String> {
-        self.aliases.iter().filter(|(_, target)| **target == id).map(|(alias, _)| alias.clone()).collect()
-    }
-}
-
-fn id_of(entry: &Result<Collection, DamagedCollection>) -> u64 {
-    match entry {
-        Ok(collection) => collection.id(),
-        Err(damaged) => damaged.id,
     }
 }

@@ -4,7 +4,7 @@
 //! that a manifest that vanished is noticed, and which collections there were.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,12 +15,13 @@ use crate::catalog::{self, Catalog, CollectionRecord, OpenError, Tree};
 use crate::codec::{self, FrameKind};
 use crate::collection::{Collection, create};
 use crate::error::StorageError;
-use crate::lock::{LOCK_FILE, Lock};
+use crate::lock::LOCK_FILE;
 
 use super::aliases::{self, ALIASES_FILE};
 use super::note::OpenNote;
+use super::registry::{Entry, Registry};
 use super::root::Root;
-use super::{DamagedCollection, Inner, Registry, Store, StoreOptions};
+use super::{DamagedCollection, Inner, Store, StoreOptions};
 
 const DATABASE: FrameKind = FrameKind { magic: *b"FROMDTBS", version: 1, name: "database file" };
 /// The file that makes a directory a database.
@@ -39,16 +40,19 @@ struct DatabaseRecord {
 pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageError> {
     let backend = options.backend.clone();
     let is_new = prepare_dir(&*backend, dir, options.create)?;
-    let lock = Lock::take(dir)?;
+    let lock = backend.lock(dir)?;
     let mut notes = Vec::new();
     let collections_dir = dir.join(COLLECTIONS_DIR);
     backend.create_dir(&collections_dir).map_err(|e| StorageError::io(&collections_dir, "create", e))?;
     check_database_file(&*backend, dir, is_new, &mut notes)?;
+    // Also names that an earlier process gave and did not live to sync: what is built upon must not go.
+    backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e))?;
 
     let catalog = open_catalog(&*backend, dir, &mut notes)?;
     let aliases = open_aliases(&*backend, dir, &catalog, &mut notes)?;
     let root = Arc::new(Root::new(dir.to_path_buf(), options, catalog, lock));
-    let collections = open_collections(&root, &mut notes)?;
+    let mut registry = Registry { aliases, ..Registry::default() };
+    open_collections(&root, &mut registry, &mut notes)?;
     for note in &notes {
         tracing::warn!(database = %dir.display(), "{note}");
     }
@@ -56,7 +60,6 @@ pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageEr
         true => Some(root.start_sealer().map_err(|e| StorageError::io(dir, "start a thread for", e))?),
         false => None,
     };
-    let registry = Registry { collections, aliases };
     let inner = Inner { root, registry: registry.into(), changing: Default::default(), notes, sealer };
     Ok(Store { inner: Arc::new(inner) })
 }
@@ -84,10 +87,21 @@ fn prepare_dir(backend: &dyn Backend, dir: &Path, create: bool) -> Result<bool, 
         return Err(no_database());
     }
     backend.create_dir(dir).map_err(|e| StorageError::io(dir, "create", e))?;
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        backend.sync_dir(parent).map_err(|e| StorageError::io(parent, "sync", e))?;
-    }
+    sync_parents(backend, dir)?;
     Ok(!has(COLLECTIONS_DIR))
+}
+
+/// Makes the names of a new directory and of the parents that were made with it durable.
+fn sync_parents(backend: &dyn Backend, dir: &Path) -> Result<(), StorageError> {
+    for parent in dir.ancestors().skip(1) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        match backend.sync_dir(parent) {
+            // Not ours to read, so not made by us.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(()),
+            synced => synced.map_err(|e| StorageError::io(parent, "sync", e))?,
+        }
+    }
+    Ok(())
 }
 
 fn check_database_file(
@@ -106,8 +120,7 @@ fn check_database_file(
         Err(error) => return Err(error),
     }
     let record = DatabaseRecord { created: unix_seconds() };
-    backend::write_whole(backend, dir, DATABASE_FILE, &codec::frame(DATABASE, &record))?;
-    backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e))
+    backend::write_whole(backend, dir, DATABASE_FILE, &codec::frame(DATABASE, &record))
 }
 
 /// Reads and checks the database file; returns whether there is one.
@@ -131,18 +144,20 @@ fn unix_seconds() -> u64 {
 
 fn open_catalog(backend: &dyn Backend, dir: &Path, notes: &mut Vec<OpenNote>) -> Result<Catalog, StorageError> {
     let path = dir.join(CATALOG_DIR);
-    let (cause, salvage) = match Catalog::open(&path) {
+    let (cause, salvage) = match Catalog::open(&path, backend.record_store()) {
         Ok(catalog) => return Ok(catalog),
         Err(OpenError::Unavailable(error)) => return Err(error),
         Err(OpenError::Damaged { cause, salvage }) => (cause, salvage),
     };
-    let taken = |path: &PathBuf| path.symlink_metadata().is_ok();
-    let aside = |n: u32| dir.join(format!("catalog.damaged-{}-{n}", unix_seconds()));
-    let moved_to = (0..).map(aside).find(|path| !taken(path)).unwrap_or_else(|| aside(0));
+    let entries = backend.list(dir).map_err(|e| StorageError::io(dir, "list", e))?;
+    let aside = |n: usize| format!("catalog.damaged-{}-{n}", unix_seconds());
+    let is_free = |name: &String| entries.iter().all(|entry| entry.name != *name);
+    // One of them is free: there are more than entries.
+    let moved_to = dir.join((0..=entries.len()).map(aside).find(is_free).unwrap_or_else(|| aside(0)));
     backend.rename(&path, &moved_to).map_err(|e| StorageError::io(&path, "move aside", e))?;
     backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e))?;
     notes.push(OpenNote::CatalogRebuilt { moved_to, cause });
-    let catalog = Catalog::open(&path).map_err(|error| match error {
+    let catalog = Catalog::open(&path, backend.record_store()).map_err(|error| match error {
         OpenError::Unavailable(error) => error,
         OpenError::Damaged { cause: message, .. } => StorageError::Catalog { path, message },
     })?;
@@ -177,10 +192,7 @@ fn open_aliases(
     Ok(known)
 }
 
-fn open_collections(
-    root: &Arc<Root>,
-    notes: &mut Vec<OpenNote>,
-) -> Result<BTreeMap<String, Result<Collection, DamagedCollection>>, StorageError> {
+fn open_collections(root: &Arc<Root>, registry: &mut Registry, notes: &mut Vec<OpenNote>) -> Result<(), StorageError> {
     let ids = collections_on_disk(root)?;
     let mut known = BTreeMap::new();
     for (key, record) in root.catalog.all::<CollectionRecord>(Tree::Collections)? {
@@ -188,18 +200,9 @@ fn open_collections(
             known.insert(u64::from_be_bytes(key), record);
         }
     }
-    let mut collections = BTreeMap::new();
     for &id in &ids {
         let record = known.remove(&id).flatten();
-        let opened = open_one(root, id, record.as_ref(), notes);
-        let mut name = match &opened {
-            Ok(collection) => collection.name().to_owned(),
-            Err(damaged) => damaged.name.clone(),
-        };
-        if collections.contains_key(&name) {
-            name = format!("{name} ({id:016x})");
-        }
-        collections.insert(name, opened);
+        registry.add(open_one(root, id, record.as_ref(), notes));
     }
     for (id, record) in known {
         // The catalog is the only one that remembers it: a directory does not go away by itself.
@@ -207,17 +210,18 @@ fn open_collections(
         let path = create::dir_of(&root.collections_dir(), id);
         let error = StorageError::damaged(&path, 0, "the collection's directory is missing");
         let name = record.name.clone();
-        collections.entry(name.clone()).or_insert(Err(DamagedCollection { name, id, error }));
+        registry.collections.entry(name.clone()).or_insert(Err(DamagedCollection { name, id, error }));
     }
-    Ok(collections)
+    Ok(())
 }
 
-fn open_one(
-    root: &Arc<Root>,
-    id: u64,
-    record: Option<&CollectionRecord>,
-    notes: &mut Vec<OpenNote>,
-) -> Result<Collection, DamagedCollection> {
+/// Tries again to open a collection that the disk kept from opening.
+pub(super) fn open_again(root: &Arc<Root>, id: u64) -> Result<Entry, StorageError> {
+    let record = root.catalog.get::<CollectionRecord>(Tree::Collections, &catalog::collection_key(id))?;
+    Ok(open_one(root, id, record.as_ref(), &mut Vec::new()))
+}
+
+fn open_one(root: &Arc<Root>, id: u64, record: Option<&CollectionRecord>, notes: &mut Vec<OpenNote>) -> Entry {
     let name = record.map_or_else(|| format!("{id:016x}"), |record| record.name.clone());
     let expected = record.map(|record| record.generation);
     let inner = crate::collection::open::open(root, id, expected, notes).map_err(|error| DamagedCollection {
@@ -241,6 +245,8 @@ fn open_one(
 /// Ids of the collections' directories. What a crash left half made or half dropped is removed.
 fn collections_on_disk(root: &Root) -> Result<Vec<u64>, StorageError> {
     let dir = root.collections_dir();
+    // Renames of an earlier process may be in the page cache only: nothing is built upon them before they are durable.
+    root.backend.sync_dir(&dir).map_err(|e| StorageError::io(&dir, "sync", e))?;
     let entries = root.backend.list(&dir).map_err(|e| StorageError::io(&dir, "list", e))?;
     let mut ids = Vec::new();
     for entry in entries.into_iter().filter(|entry| entry.is_dir) {
@@ -248,8 +254,6 @@ fn collections_on_disk(root: &Root) -> Result<Vec<u64>, StorageError> {
         if let Some(id) = parse_id(&entry.name) {
             ids.push(id);
         } else if let Some(id) = entry.name.strip_suffix(create::DROPPED).and_then(parse_id) {
-            // The rename may not have been synced before the crash: sync it, then let the catalog forget.
-            let _ = root.backend.sync_dir(&dir);
             root.catalog.remove(Tree::Collections, &catalog::collection_key(id))?;
             remove(&*root.backend, &path);
         } else if entry.name.strip_suffix(create::BEING_MADE).and_then(parse_id).is_some() {

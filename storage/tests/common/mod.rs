@@ -1,6 +1,11 @@
 //! Small makers of batches and stores for the tests of this crate.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod random;
+pub mod recovery;
+pub mod workload;
+pub mod world;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -12,7 +12,7 @@ use fromagerie_storage::{
 };
 
 use super::common::{options, tempdir};
-use super::random::Random;
+use crate::common::random::Random;
 
 pub const DIM: usize = 8;
 const FEATURE_DIM: usize = 4;
