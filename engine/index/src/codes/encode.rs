@@ -5,12 +5,17 @@
 
 use rayon::prelude::*;
 
+use super::bits;
 use super::layout::{CodeKind, CodesInfo, DIM_MAX, Factors};
+use super::rotation::Rotation;
 use super::scalar::Grid;
 use crate::Rows;
 
 /// Rows that are summed, and encoded, by one thread at a time.
 const BLOCK: usize = 1024;
+
+/// Seed of the rotation for whom any will do.
+const SEED: u64 = 20_261_121;
 
 /// Encodes all rows, as `layout.rs` draws it. Elements that are not finite count as the mean; the error of such a
 /// row is infinite.
@@ -19,8 +24,18 @@ const BLOCK: usize = 1024;
 /// When a row has no or more than 65,535 elements.
 #[must_use]
 pub fn encode<R: Rows + Sync + ?Sized>(kind: CodeKind, rows: &R) -> Vec<u8> {
+    encode_seeded(kind, rows, SEED)
+}
+
+/// [`encode`] with another rotation; kinds that do not rotate ignore the seed.
+///
+/// # Panics
+/// When a row has no or more than 65,535 elements.
+#[must_use]
+pub fn encode_seeded<R: Rows + Sync + ?Sized>(kind: CodeKind, rows: &R, seed: u64) -> Vec<u8> {
     assert!((1..=DIM_MAX).contains(&rows.dim()), "codes: rows of {} elements", rows.dim());
-    let info = CodesInfo { kind, dim: rows.dim(), rows: rows.len() };
+    let seed = if kind == CodeKind::Bits { seed } else { 0 };
+    let info = CodesInfo { kind, dim: rows.dim(), rows: rows.len(), seed };
     let mean = mean(rows);
     let mut bytes = Vec::new();
     let (mut codes, mut residuals) = info.lay_out(&mean, &mut bytes);
@@ -34,10 +49,10 @@ pub fn encode<R: Rows + Sync + ?Sized>(kind: CodeKind, rows: &R) -> Vec<u8> {
         blocks.push((start, of_codes, of_residuals));
     }
     blocks.into_par_iter().for_each(|(start, codes, residuals)| {
-        let mut r = vec![0.0; info.dim];
+        let mut r = vec![0.0; Rotation::width(info.dim)];
         for (at, code) in codes.chunks_exact_mut(stride).enumerate() {
             let residual = &mut residuals[at * residual_bytes..][..residual_bytes];
-            encode_row(kind, &mean, rows.row((start + at) as u32), &mut r, code, residual);
+            encode_row(info, &mean, rows.row((start + at) as u32), &mut r, code, residual);
         }
     });
     bytes
@@ -65,28 +80,36 @@ fn mean<R: Rows + Sync + ?Sized>(rows: &R) -> Vec<f32> {
 }
 
 /// One row into `stride` bytes of `code` and its `residual`, both zeros so far. `r` is memory for the difference.
-fn encode_row(kind: CodeKind, mean: &[f32], row: &[f32], r: &mut [f32], code: &mut [u8], residual: &mut [u8]) {
+fn encode_row(info: CodesInfo, mean: &[f32], row: &[f32], r: &mut [f32], code: &mut [u8], residual: &mut [u8]) {
     for ((r, x), mean) in r.iter_mut().zip(row).zip(mean) {
         *r = x - mean;
     }
-    let Some((factors, code)) = code.split_first_chunk_mut() else { return };
-    let grid = if kind == CodeKind::Int8 { Grid::symmetric(r) } else { Grid::between(r) };
-    match kind {
-        CodeKind::Int8 => grid.to_bytes(r, code),
-        CodeKind::Int4 => grid.to_halves(r, code),
-        CodeKind::Int4x8 => {
-            grid.to_halves(r, code);
-            grid.to_residual(r, code, residual);
-        }
-    }
-    let left_out = |at: usize| match kind {
-        CodeKind::Int8 => f64::from(r[at] - grid.byte(code, at)),
-        CodeKind::Int4 | CodeKind::Int4x8 => f64::from(r[at] - grid.half(code, at)),
-    };
-    let error = (0..r.len()).map(|at| left_out(at) * left_out(at)).sum::<f64>().sqrt() as f32;
     let mean_dot = r.iter().zip(mean).map(|(r, mean)| f64::from(*r) * f64::from(*mean)).sum::<f64>() as f32;
+    let Some((factors, code)) = code.split_first_chunk_mut() else { return };
+    let found = match info.kind {
+        CodeKind::Bits => {
+            r[info.dim..].fill(0.0);
+            info.rotation().turn(r);
+            bits::encode(r, code)
+        }
+        kind => encode_scalar(kind, &r[..info.dim], code, residual),
+    };
     let known = |x: f32| if x.is_finite() { x } else { 0.0 };
-    let error = if error.is_finite() { error } else { f32::INFINITY };
-    let Grid { scale, offset } = grid;
-    Factors { scale: known(scale), offset: known(offset), mean_dot: known(mean_dot), error }.write(factors);
+    let error = if found.error.is_finite() { found.error } else { f32::INFINITY };
+    let (scale, offset) = (known(found.scale), known(found.offset));
+    Factors { scale, offset, mean_dot: known(mean_dot), error }.write(factors);
+}
+
+/// Writes a scalar code; returns its factors, of which `mean_dot` is not known here.
+fn encode_scalar(kind: CodeKind, r: &[f32], code: &mut [u8], residual: &mut [u8]) -> Factors {
+    let grid = if kind == CodeKind::Int8 { Grid::symmetric(r) } else { Grid::between(r) };
+    let left_out: f64 = if kind == CodeKind::Int8 {
+        grid.to_bytes(r, code);
+        r.iter().enumerate().map(|(at, x)| f64::from(x - grid.byte(code, at)).powi(2)).sum()
+    } else {
+        grid.to_halves(r, code);
+        grid.to_residual(r, code, residual);
+        r.iter().enumerate().map(|(at, x)| f64::from(x - grid.half(code, at)).powi(2)).sum()
+    };
+    Factors { scale: grid.scale, offset: grid.offset, mean_dot: 0.0, error: left_out.sqrt() as f32 }
 }

@@ -11,22 +11,27 @@
 //!  mean         f32 × dim                     what was taken off every row before it was encoded
 //!  codes        stride bytes × rows           one after another
 //!      byte  0   scale     f32                a code's step
-//!            4   offset    f32                what stands in the middle of the codes (0 in Int8)
+//!            4   offset    f32                what stands in the middle of the codes (0 in Int8); in Bits,
+//!                                             scale * (ones - zeros)
 //!            8   mean_dot  f32                <mean, row - mean>, exact up to f32
 //!           12   error     f32                length of what the code leaves out
 //!           16   code                         zeros up to a multiple of 32 bytes
 //!                  Int8          i8 × dim     element = mean + scale * code,                   -127..=127
 //!                  Int4, Int4x8  u4 × dim     element = mean + offset + scale * (code - 7.5)      0..=15
 //!                                             element 2j in the low half of byte j, 2j + 1 in the high one
+//!                  Bits          u1 × width   rotated row - mean = scale or -scale, for a 1 or a 0; width is dim
+//!                                             up to a multiple of 64, bit i % 8 of byte i / 8 is element i
 //!  residuals    i8 × dim, × rows              Int4x8 only: element += scale / 254 * residual, -127..=127;
 //!                                             zeros up to a multiple of 32 bytes a row
 //! ```
 //!
-//! `seed` is 0. `stride` follows from kind and dim and is written so that a reader of the bytes need not know how.
+//! `seed` is that of the rotation ([`Bits`](CodeKind::Bits), else 0). `stride` follows from kind and dim and is written so that a reader of the bytes need not know how.
 //! No checksum lies inside: storage keeps one over the whole. Damage that parsing cannot see, in a code or in its
 //! factors, makes a score wrong and nothing worse.
 
-use fromagerie_kernels::int4;
+use fromagerie_kernels::{bits, int4};
+
+use super::rotation::Rotation;
 
 /// Bytes before the mean.
 const HEADER_BYTES: usize = 64;
@@ -51,17 +56,20 @@ pub enum CodeKind {
     Int4,
     /// Half a byte an element, and a byte for the rest of it in a second place.
     Int4x8,
+    /// A bit an element, of the row rotated.
+    Bits,
 }
 
 impl CodeKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Int8, Self::Int4, Self::Int4x8];
+    pub const ALL: [Self; 4] = [Self::Int8, Self::Int4, Self::Int4x8, Self::Bits];
 
     fn number(self) -> u8 {
         match self {
             Self::Int8 => 1,
             Self::Int4 => 2,
             Self::Int4x8 => 3,
+            Self::Bits => 4,
         }
     }
 
@@ -75,6 +83,7 @@ impl CodeKind {
         let bytes = match self {
             Self::Int8 => dim,
             Self::Int4 | Self::Int4x8 => int4::bytes(dim),
+            Self::Bits => bits::bytes(Rotation::width(dim)),
         };
         bytes.next_multiple_of(CODE_ALIGN)
     }
@@ -167,9 +176,16 @@ pub struct CodesInfo {
     pub dim: usize,
     /// Rows encoded.
     pub rows: usize,
+    /// Seed of the rotation; 0 for kinds that do not rotate.
+    pub seed: u64,
 }
 
 impl CodesInfo {
+    /// How rows are rotated.
+    pub(super) fn rotation(self) -> Rotation {
+        Rotation::new(self.dim, self.seed)
+    }
+
     /// Where the mean, the codes and the residuals start, and where all ends. `None` past what can be addressed.
     fn sections(self) -> Option<[usize; 4]> {
         let after = |start: usize, bytes: Option<usize>| start.checked_add(bytes?)?.checked_next_multiple_of(ALIGN);
@@ -197,6 +213,7 @@ impl CodesInfo {
         put(12, &(self.dim as u32).to_le_bytes());
         put(16, &(self.rows as u32).to_le_bytes());
         put(20, &(self.kind.stride(self.dim) as u32).to_le_bytes());
+        put(24, &self.seed.to_le_bytes());
         put(32, &(end as u64).to_le_bytes());
         for (at, element) in mean.iter().enumerate() {
             put(mean_at + 4 * at, &element.to_le_bytes());
@@ -319,9 +336,11 @@ fn read_header(header: &[u8; HEADER_BYTES]) -> Result<CodesInfo, CodesError> {
     require(header[11] == 0, 11, "a reserved field", header[11].into())?;
     require((1..=DIM_MAX).contains(&dim), 12, "dim", dim as u64)?;
     require(u32_at(20) as usize == kind.stride(dim), 20, "stride", u32_at(20).into())?;
-    for offset in [24, 40, 48, 56] {
+    let seed = u64_at(header, 24);
+    require(seed == 0 || kind == CodeKind::Bits, 24, "seed", seed)?;
+    for offset in [40, 48, 56] {
         let value = u64_at(header, offset);
         require(value == 0, offset as u64, "a reserved field", value)?;
     }
-    Ok(CodesInfo { kind, dim, rows })
+    Ok(CodesInfo { kind, dim, rows, seed })
 }

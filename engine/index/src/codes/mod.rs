@@ -8,10 +8,11 @@
 //! | `Int8` | 272 | one byte an element |
 //! | `Int4` | 144 | half a byte an element |
 //! | `Int4x8` | 144, and 256 elsewhere | the same, and a byte for what is missing, read to re-score |
+//! | `Bits` | 48 | one bit an element of the rotated row: for the smallest footprint |
 //!
-//! All are scalar codes in the way of LVQ (Aguerrebere et al. 2023, arXiv:2304.04759): the mean of all rows is taken
+//! The first three are scalar codes in the way of LVQ (Aguerrebere et al. 2023, arXiv:2304.04759): the mean of all rows is taken
 //! off, and each row has a scale of its own, so that its range is used whole. A row's [`Factors`] stand before its
-//! code and come with the same cache line.
+//! code and come with the same cache line. `Bits` are RaBitQ's, whose estimate has no bias (`bits`, `rotation`).
 //!
 //! `layout` draws the bytes and finds its way in them, `encode` writes them and `decode` reads them back, `scalar`
 //! rounds, and `query` turns a vector, or a row, into what is multiplied with codes. Scores are estimates of the inner product with the row that was
@@ -40,12 +41,14 @@
 //! # Ok::<(), fromagerie_index::codes::CodesError>(())
 //! ```
 
+mod bits;
 mod decode;
 mod encode;
 mod layout;
 mod query;
+mod rotation;
 mod scalar;
 
-pub use encode::encode;
+pub use encode::{encode, encode_seeded};
 pub use layout::{CodeKind, Codes, CodesError, CodesInfo, Factors};
 pub use query::PreparedQuery;

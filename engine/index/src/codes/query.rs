@@ -5,13 +5,35 @@
 //! the code. `p` is rounded to bytes, `p = step * (coarse + fine / 254)`: the first level walks a graph, both
 //! levels re-score. All that a row needs besides one whole product is a line of arithmetic on its [`Factors`].
 
+use fromagerie_kernels::bits::PLANES;
 use fromagerie_kernels::{Kernel, int4, prefetch, signed};
 
+use super::bits;
 use super::layout::{CodeKind, Codes, CodesInfo, Factors};
+use super::rotation::Rotation;
 use super::scalar::{BYTE_MAX, FINE, Grid, HALF_MIDDLE};
 
 /// Rounding of sums of `f32`, for vectors of about unit length.
 const ROUNDING: f32 = 4e-6;
+
+/// Which product meets the codes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Way {
+    #[default]
+    Bytes,
+    Halves,
+    Bits,
+}
+
+impl Way {
+    fn of(kind: CodeKind) -> Self {
+        match kind {
+            CodeKind::Int8 => Self::Bytes,
+            CodeKind::Int4 | CodeKind::Int4x8 => Self::Halves,
+            CodeKind::Bits => Self::Bits,
+        }
+    }
+}
 
 /// Two levels of bytes.
 #[derive(Clone, Debug, Default)]
@@ -23,12 +45,13 @@ struct Levels {
 /// A query, ready for the codes that it was prepared with. Preparing again reuses its memory.
 #[derive(Clone, Debug, Default)]
 pub struct PreparedQuery {
-    /// Whether codes are half bytes.
-    halves: bool,
+    way: Way,
     /// `p` in its own order, which is that of bytes.
     plain: Levels,
     /// `p` in the order of half bytes.
     dealt: Levels,
+    /// `p`, rotated, in four planes.
+    planes: Vec<u8>,
     /// `<q, m>`.
     base: f64,
     /// `t`.
@@ -43,9 +66,12 @@ pub struct PreparedQuery {
     middle: [f32; 2],
     /// Length of what the first level, and both, leave out of `p`, times the largest length that codes can have.
     left_out: [f32; 2],
+    /// Elements that are multiplied.
     dim: f32,
-    /// `p`.
+    /// `p`, rotated where rows are.
     memory: Vec<f32>,
+    /// `p`, rotated, in steps.
+    steps: Vec<u8>,
     /// A row that is the query.
     vector: Vec<f32>,
 }
@@ -61,10 +87,28 @@ impl PreparedQuery {
         let info = codes.info();
         assert_eq!(vector.len(), info.dim, "codes: the query has another dimension than the rows");
         self.split(codes, vector);
+        self.way = Way::of(info.kind);
+        if self.way == Way::Bits {
+            return self.prepare_bits(info);
+        }
         self.step = self.memory.iter().fold(0.0f32, |largest, x| largest.max(x.abs())) / BYTE_MAX;
         self.plain.round(&self.memory, self.step, CodeKind::Int8.code_bytes(info.dim));
         self.deal(info);
         self.left_out = self.plain.left_out(&self.memory, self.step).map(|rest| rest * self.largest_code());
+    }
+
+    /// What 1-bit codes are multiplied with. A product counts ones, and `2 ones - all` is the sum of signs.
+    fn prepare_bits(&mut self, info: CodesInfo) {
+        self.memory.resize(Rotation::width(info.dim), 0.0);
+        self.dim = self.memory.len() as f32;
+        info.rotation().turn(&mut self.memory);
+        let rounded = bits::round(&self.memory, &mut self.steps);
+        self.planes.resize(PLANES * info.kind.code_bytes(info.dim), 0);
+        fromagerie_kernels::bits::prepare(&self.steps, &mut self.planes);
+        self.step = 2.0 * rounded.step;
+        self.middle = [rounded.sum as f32 / 2.0, 0.0];
+        self.sum = bits::tilt(rounded.step);
+        self.left_out = [rounded.left_out * self.dim.sqrt(); 2];
     }
 
     /// Makes a row ready for the codes that it is among, so that rows can be compared with each other: what is
@@ -101,9 +145,9 @@ impl PreparedQuery {
 
     /// Lays the levels out for the kind of codes, and sums them.
     fn deal(&mut self, info: CodesInfo) {
-        self.halves = info.kind != CodeKind::Int8;
+        self.way = Way::of(info.kind);
         self.middle = [0.0; 2];
-        if self.halves {
+        if self.way == Way::Halves {
             let len = 2 * info.kind.code_bytes(info.dim);
             for (to, from) in [(&mut self.dealt.coarse, &self.plain.coarse), (&mut self.dealt.fine, &self.plain.fine)] {
                 to.resize(len, 0);
@@ -115,7 +159,7 @@ impl PreparedQuery {
 
     /// Length, in steps, of the longest code.
     fn largest_code(&self) -> f32 {
-        if self.halves { HALF_MIDDLE * self.dim.sqrt() } else { BYTE_MAX * self.dim.sqrt() }
+        if self.way == Way::Halves { HALF_MIDDLE * self.dim.sqrt() } else { BYTE_MAX * self.dim.sqrt() }
     }
 
     /// `p` into `memory`, and what is known about it.
@@ -140,7 +184,13 @@ impl PreparedQuery {
     #[inline]
     pub fn score(&self, row: &[u8]) -> f32 {
         let (factors, code) = cut(row);
-        self.estimate(factors, self.product(&self.levels().coarse, code))
+        let kernel = Kernel::best();
+        let product = match self.way {
+            Way::Bytes => kernel.int8.dot(&self.plain.coarse, signed(code)),
+            Way::Halves => kernel.int4.dot(&self.dealt.coarse, code),
+            Way::Bits => kernel.bits.dot(&self.planes, code),
+        };
+        self.estimate(factors, product)
     }
 
     /// [`Self::score`] of four rows that may lie anywhere, for less than four times its time.
@@ -153,10 +203,10 @@ impl PreparedQuery {
         let parts = rows.map(cut);
         let codes = parts.map(|(_, code)| code);
         let kernel = Kernel::best();
-        let products = if self.halves {
-            kernel.int4.dot4(&self.levels().coarse, codes)
-        } else {
-            kernel.int8.dot4(&self.levels().coarse, codes.map(signed))
+        let products = match self.way {
+            Way::Bytes => kernel.int8.dot4(&self.plain.coarse, codes.map(signed)),
+            Way::Halves => kernel.int4.dot4(&self.dealt.coarse, codes),
+            Way::Bits => kernel.bits.dot4(&self.planes, codes),
         };
         let mut scores = [0.0; 4];
         for ((score, (factors, _)), product) in scores.iter_mut().zip(parts).zip(products) {
@@ -187,7 +237,7 @@ impl PreparedQuery {
     }
 
     /// A closer estimate, from both levels of the query and of the row: `residual` as [`Codes::residual`] gives it,
-    /// empty where there is none. Costs two products, or four. Never NaN.
+    /// empty where there is none. Costs two products, or four; for 1-bit codes it is [`Self::score`]. Never NaN.
     ///
     /// # Panics
     /// When `row` or `residual` is not as long as those of the codes that this was prepared for.
@@ -197,11 +247,16 @@ impl PreparedQuery {
         let exact = |coarse: i32, fine: i32, [of_coarse, of_fine]: [f32; 2]| {
             f64::from(coarse) - f64::from(of_coarse) + (f64::from(fine) - f64::from(of_fine)) / f64::from(FINE)
         };
-        let (coarse, fine) = (self.product(&self.levels().coarse, code), self.product(&self.levels().fine, code));
+        let kernel = Kernel::best();
+        let [coarse, fine] = match self.way {
+            Way::Bytes => [&self.plain.coarse, &self.plain.fine].map(|level| kernel.int8.dot(level, signed(code))),
+            Way::Halves => [&self.dealt.coarse, &self.dealt.fine].map(|level| kernel.int4.dot(level, code)),
+            Way::Bits => return self.score(row),
+        };
         let mut steps = exact(coarse, fine, self.middle);
         if !residual.is_empty() {
             let [coarse, fine] =
-                [&self.plain.coarse, &self.plain.fine].map(|level| Kernel::best().int8.dot(level, signed(residual)));
+                [&self.plain.coarse, &self.plain.fine].map(|level| kernel.int8.dot(level, signed(residual)));
             steps += exact(coarse, fine, [0.0; 2]) / f64::from(FINE);
         }
         let code = f64::from(factors.scale) * f64::from(self.step) * steps;
@@ -246,18 +301,6 @@ impl PreparedQuery {
     pub fn spread(&self, row: &[u8]) -> f32 {
         let (factors, _) = cut(row);
         (self.length * factors.error).hypot(self.left_out[0] * factors.scale) / self.dim.sqrt()
-    }
-
-    /// The query in the order of the codes.
-    #[inline]
-    fn levels(&self) -> &Levels {
-        if self.halves { &self.dealt } else { &self.plain }
-    }
-
-    #[inline]
-    fn product(&self, query: &[i8], code: &[u8]) -> i32 {
-        let kernel = Kernel::best();
-        if self.halves { kernel.int4.dot(query, code) } else { kernel.int8.dot(query, signed(code)) }
     }
 
     #[inline]

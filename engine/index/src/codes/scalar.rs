@@ -57,7 +57,7 @@ impl Grid {
         }
     }
 
-    /// The second level: what `codes` leave out of `r`, in 1/254 of a step.
+    /// The second level: what `codes` leave out of `r`, in 1/254 of a step; nothing where there is no room for it.
     pub(super) fn to_residual(self, r: &[f32], codes: &[u8], residual: &mut [u8]) {
         let fine = Self { scale: self.scale / FINE, offset: 0.0 };
         for (at, (code, x)) in residual.iter_mut().zip(r).enumerate() {
