@@ -11,8 +11,20 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
+
+/// How bytes are going to be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reading {
+    /// Here and there: what lies around is not wanted.
+    Scattered,
+    /// From the first to the last.
+    InOrder,
+    /// Now so, now so.
+    Mixed,
+}
 
 /// Read-only bytes: of a mapped file, or of memory (a simulated disk).
 #[derive(Debug)]
@@ -54,6 +66,21 @@ impl Mapping {
             line.0[..chunk.len()].copy_from_slice(chunk);
         }
         Mapping { bytes: Bytes::Memory { lines, length: bytes.len() } }
+    }
+
+    /// Tells the system how the bytes of `range` are going to be read. Without it, touching one page of a large file
+    /// may bring in megabytes around it. Only advice: a system that takes none answers as well.
+    pub(crate) fn expect(&self, range: Range<usize>, reading: Reading) {
+        let advice = match reading {
+            Reading::Scattered => Advice::Random,
+            Reading::InOrder => Advice::Sequential,
+            Reading::Mixed => Advice::Normal,
+        };
+        if let Bytes::File(map) = &self.bytes
+            && range.end <= map.len()
+        {
+            let _ = map.advise_range(advice, range.start, range.len());
+        }
     }
 
     /// The bytes. The first is aligned to 64.

@@ -12,7 +12,7 @@ use crate::backend::Backend;
 use crate::batch::Document;
 use crate::codec::{self, read_u32, read_u64};
 use crate::error::StorageError;
-use crate::mmap::{self, Mapping};
+use crate::mmap::{self, Mapping, Reading};
 
 use super::layout::{self, BLOCK_BYTES, Footer, Header, Part, PartKind};
 
@@ -50,6 +50,7 @@ impl Sealed {
 
     /// The segment that the mapped file `path` is.
     pub(crate) fn of_mapping(path: PathBuf, mapping: Mapping, segment: u64) -> Result<Sealed, StorageError> {
+        mapping.expect(0..mapping.bytes().len(), Reading::Scattered);
         let (header, footer, footer_crc) = layout::read(&path, mapping.bytes())?;
         if header.segment != segment {
             let what = format!("segment header: segment {}, expected {segment}", header.segment);
@@ -63,8 +64,9 @@ impl Sealed {
         self.mapping.bytes().len() as u64
     }
 
-    /// All bytes of the file, unchecked: for `verify`.
+    /// All bytes of the file, unchecked, to be read in order: for `verify`.
     pub(crate) fn file(&self) -> &[u8] {
+        self.mapping.expect(0..self.mapping.bytes().len(), Reading::InOrder);
         self.mapping.bytes()
     }
 
@@ -138,8 +140,18 @@ impl Sealed {
         let Some(checked) = self.part(kind) else {
             return Ok(None);
         };
-        let bytes = self.bytes(kind, 0..checked.part.bytes)?;
-        checked.all_good.store(true, Ordering::Release);
+        let (part, is_first) = (checked.part, !checked.all_good.load(Ordering::Acquire));
+        let range = part.offset as usize..(part.offset + part.bytes) as usize;
+        if is_first {
+            self.mapping.expect(range.clone(), Reading::InOrder);
+        }
+        let bytes = self.bytes(kind, 0..part.bytes)?;
+        if is_first {
+            checked.all_good.store(true, Ordering::Release);
+            // Vectors are scanned or looked up; a graph is walked.
+            let next = if kind == PartKind::Vectors { Reading::Mixed } else { Reading::Scattered };
+            self.mapping.expect(range, next);
+        }
         Ok(Some(bytes))
     }
 
