@@ -1,11 +1,17 @@
-//! What each instruction set earns: one query against a block of rows in cache, and against one that is not.
+//! What each instruction set earns, for every kind of row: one query against rows in cache, and against rows of
+//! which most are not, taken in an order that no prefetcher foresees.
 //!
 //! Compare within one run: `cargo bench -p fromagerie-kernels`.
 
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fromagerie_kernels::{Kernel, reference};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use fromagerie_kernels::{Kernel, Product, bits, int4, reference};
+
+const DIMS: [usize; 3] = [256, 512, 768];
+/// Rows that a search asks for together.
+const AT_ONCE: usize = 32;
 
 fn scan(c: &mut Criterion) {
     const DIM: usize = 256;
@@ -30,5 +36,52 @@ fn scan(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, scan);
+/// Every kind of row, in batches as a graph asks for them.
+fn scattered(c: &mut Criterion) {
+    for dim in DIMS {
+        for (place, rows) in [("in cache", 256), ("scattered in memory", 200_003)] {
+            let mut group = c.benchmark_group(format!("{dim} dimensions, rows {place}"));
+            group.throughput(Throughput::Elements(AT_ONCE as u64)).sample_size(20);
+            for kernel in Kernel::available() {
+                let set = kernel.instruction_set().to_string();
+                kind(&mut group, "float32", &set, &kernel.float32, &vec![0.5; dim], rows, dim);
+                kind(&mut group, "float16", &set, &kernel.float16, &vec![0.5; dim], rows, dim);
+                kind(&mut group, "int8", &set, &kernel.int8, &vec![5; dim], rows, dim);
+                kind(&mut group, "int4", &set, &kernel.int4, &vec![5; dim], rows, int4::bytes(dim));
+                let planes = vec![5; bits::PLANES * bits::bytes(dim)];
+                kind(&mut group, "bits", &set, &kernel.bits, &planes, rows, bits::bytes(dim));
+            }
+        }
+    }
+}
+
+/// One kind of row, `len` elements each.
+fn kind<Q, R: Clone + Default, S>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    set: &str,
+    product: &Product<Q, R, S>,
+    query: &[Q],
+    rows: usize,
+    len: usize,
+) {
+    let data = vec![R::default(); rows * len];
+    let mut at = 0;
+    group.bench_function(BenchmarkId::new(name, set), |b| {
+        b.iter(|| {
+            let ids: [usize; AT_ONCE] = std::array::from_fn(|i| (at + i * 77_777) * 7_919 % rows);
+            at += 1;
+            product.dot_scattered(
+                black_box(query),
+                &ids,
+                |id| &data[id * len..][..len],
+                |_, score| {
+                    black_box(score);
+                },
+            );
+        });
+    });
+}
+
+criterion_group!(benches, scan, scattered);
 criterion_main!(benches);
