@@ -44,6 +44,27 @@ fuzz:
 		cargo +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=256; \
 	done
 
+## torture: the long attacks on storage: ten times and more what `make test` does (an hour and more)
+.PHONY: torture
+torture: setup
+	cargo build -p fromagerie-server
+	FROMAGERIE_TORTURE=1 FROMAGERIE_FUZZ_SECONDS=300 cargo test -p fromagerie-storage -- --nocapture
+	FROMAGERIE_TORTURE=1 cargo test -p fromagerie --test model -- --nocapture
+	FROMAGERIE_TORTURE=1 cargo test -p fromagerie-tests --test kill_server -- --nocapture
+	cargo build --release -p fromagerie-bench --bin storage_cost
+	python3 bench/storage_cost/memory.py --binary target/release/storage_cost --out bench/results/storage_memory.json
+
+## bench-storage: what storage costs beside other embedded engines (PyPI and strace needed)
+.PHONY: bench-storage
+bench-storage: $(CACHE)/venv-storage/.stamp
+	cargo build --release -p fromagerie-bench --bin storage_cost
+	$(CACHE)/venv-storage/bin/python bench/storage_cost/run.py --binary target/release/storage_cost --out bench/results/storage_cost.json
+
+$(CACHE)/venv-storage/.stamp: bench/storage_cost/requirements.txt
+	python3 -m venv $(CACHE)/venv-storage
+	$(CACHE)/venv-storage/bin/pip install --quiet -r $<
+	touch $@
+
 ## ci: format, clippy, deny, docs, tests, each bench once
 .PHONY: ci
 ci: lint deny doc test bench-once
