@@ -96,6 +96,11 @@ impl Batch {
         Batch { ops, request_id: None }
     }
 
+    /// Whether it only removes.
+    pub(crate) fn only_deletes(&self) -> bool {
+        self.ops.iter().all(|op| matches!(op, Op::Delete { .. }))
+    }
+
     /// The same batch under a request id.
     pub fn with_request_id(mut self, request_id: impl Into<String>) -> Batch {
         self.request_id = Some(request_id.into());

@@ -98,6 +98,9 @@ impl Catalog {
         let catalog = Catalog { path, records };
         for tree in Tree::ALL {
             if let Err(error) = catalog.records.walk(tree.name(), &mut |_, _| {}) {
+                if is_full(&error) {
+                    return Ok(catalog);
+                }
                 return Err(OpenError::Damaged { cause: error.to_string(), salvage: catalog.salvage() });
             }
         }
@@ -184,13 +187,15 @@ impl Catalog {
     }
 
     fn failed(&self, error: io::Error) -> StorageError {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                StorageError::io(&self.path, "write the catalog in", error)
-            }
-            _ => StorageError::Catalog { path: self.path.clone(), message: error.to_string() },
+        if is_full(&error) {
+            return StorageError::io(&self.path, "write the catalog in", error);
         }
+        StorageError::Catalog { path: self.path.clone(), message: error.to_string() }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Key of a collection in [`Tree::Collections`].

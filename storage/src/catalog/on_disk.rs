@@ -1,11 +1,14 @@
 //! The catalog's records in `sled`, which is named nowhere else.
 //!
-//! `sled` may panic on a damaged tree: every call is fenced.
+//! `sled` may panic on a damaged tree: every call is fenced. After an I/O error (a full disk) it refuses everything: it is
+//! closed, and opened again when it is asked next.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::error::StorageError;
 
@@ -19,21 +22,45 @@ const OPEN_TRIES: u32 = 100;
 /// Records in a directory of `sled`'s.
 #[derive(Debug)]
 pub(super) struct OnDisk {
-    db: sled::Db,
+    path: PathBuf,
+    /// None after an I/O error, and while the disk is too full to open it.
+    db: Mutex<Option<sled::Db>>,
 }
 
 impl OnDisk {
     pub(super) fn open(path: &Path) -> Result<OnDisk, OpenError> {
-        open_sled(path).map(|db| OnDisk { db })
+        let db = match open_sled(path) {
+            // Not even room to open: the files are read without it, and it is tried again when it is asked.
+            Err(OpenError::Unavailable(StorageError::DiskFull { .. })) => None,
+            opened => Some(opened?),
+        };
+        Ok(OnDisk { path: path.to_path_buf(), db: Mutex::new(db) })
     }
 
     fn fenced<T>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> io::Result<T> {
-        match catch_unwind(AssertUnwindSafe(|| work(&self.db))) {
+        let db = self.db()?;
+        match catch_unwind(AssertUnwindSafe(|| work(&db))) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(sled::Error::Io(error))) => Err(error),
+            Ok(Err(sled::Error::Io(error))) => {
+                self.db.lock().take();
+                Err(error)
+            }
             Ok(Err(error)) => Err(io::Error::other(error.to_string())),
             Err(_) => Err(io::Error::other("sled panicked: its tree is damaged")),
         }
+    }
+
+    fn db(&self) -> io::Result<sled::Db> {
+        let mut db = self.db.lock();
+        if let Some(db) = &*db {
+            return Ok(db.clone());
+        }
+        let opened = open_sled(&self.path).map_err(|error| match error {
+            OpenError::Damaged { cause, .. } => io::Error::other(cause),
+            OpenError::Unavailable(StorageError::DiskFull { .. }) => io::ErrorKind::StorageFull.into(),
+            OpenError::Unavailable(error) => io::Error::other(error.to_string()),
+        })?;
+        Ok(db.insert(opened).clone())
     }
 }
 

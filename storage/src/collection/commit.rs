@@ -90,8 +90,16 @@ impl Queue {
 
 impl Inner {
     /// Waits for a seal when memory holds several times its budget: heap stays bounded when writers are faster.
+    ///
+    /// # Errors
+    /// Why there is no room: the seal's error, or that of the last one while seals rest.
     pub(super) fn make_room(&self) -> Result<(), StorageError> {
-        if self.over_budget(BUDGETS_MAX) { self.seal() } else { Ok(()) }
+        if !self.over_budget(BUDGETS_MAX) {
+            return Ok(());
+        }
+        let sealed = self.resting().map_or_else(|| self.seal(), Err);
+        // A merge that failed after the seal concerns no writer.
+        if self.over_budget(BUDGETS_MAX) { sealed } else { Ok(()) }
     }
 
     /// Commits a checked batch, together with whatever else is queued.
@@ -125,10 +133,8 @@ impl Inner {
     fn commit(&self, state: &mut State, group: Vec<Pending>) {
         let (planned, repeats, bytes) = prepare(state, group);
         if let Err(error) = self.append(state, &bytes) {
-            for pending in planned.iter().map(|(pending, _)| pending).chain(&repeats) {
-                pending.slot.answer(Err(error.clone()));
-            }
-            return;
+            let group = planned.into_iter().map(|(pending, _)| pending).chain(repeats).collect();
+            return self.refuse(state, group, &error);
         }
         let mut answers = Vec::with_capacity(planned.len());
         for (pending, plan) in planned {
@@ -149,6 +155,23 @@ impl Inner {
         }
         for (slot, receipt) in answers {
             slot.answer(Ok(receipt));
+        }
+    }
+
+    /// Answers a group that could not be appended. On a full disk, what only deletes is tried again: alone first, then
+    /// in the room that was kept for it.
+    fn refuse(&self, state: &mut State, group: Vec<Pending>, error: &StorageError) {
+        let is_full = matches!(error, StorageError::DiskFull { .. });
+        let (deletes, others): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|pending| is_full && pending.batch.only_deletes());
+        for pending in &others {
+            pending.slot.answer(Err(error.clone()));
+        }
+        if !deletes.is_empty() && (!others.is_empty() || self.root.reserve.give_up(&*self.root.backend)) {
+            return self.commit(state, deletes);
+        }
+        for pending in deletes {
+            pending.slot.answer(Err(error.clone()));
         }
     }
 

@@ -24,6 +24,11 @@ pub(crate) fn dropped_dir_of(collections: &Path, id: u64) -> PathBuf {
     collections.join(format!("{id:016x}{DROPPED}"))
 }
 
+/// Removes the files of a directory.
+pub(crate) fn empty(backend: &dyn Backend, dir: &Path) -> std::io::Result<()> {
+    backend.list(dir)?.iter().try_for_each(|entry| backend.remove_file(&dir.join(&entry.name)))
+}
+
 /// Makes the directory of an empty collection; durable on return.
 pub(crate) fn create(
     backend: &dyn Backend,

@@ -35,7 +35,7 @@ impl Inner {
         let (sequence, receipts) = (published.sequence, published.receipts.clone());
         self.publish(published, sequence, segments, receipts)?;
         self.replace(sources, new)?;
-        self.tell_catalog(published)?;
+        self.tell_catalog(published);
         self.remove_old(published);
         Ok(())
     }

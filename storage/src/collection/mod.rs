@@ -12,6 +12,7 @@ mod merge;
 pub(crate) mod open;
 mod rows;
 mod seal;
+mod trouble;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -31,6 +32,7 @@ use crate::snapshot::Snapshot;
 use crate::store::root::Root;
 
 use rows::Rows;
+use trouble::Trouble;
 
 /// Makes the graph of a segment that is being sealed.
 pub trait SegmentBuilder: Send + Sync {
@@ -88,7 +90,7 @@ pub(crate) struct Inner {
     /// Of the newest manifest, for `stats`.
     generation: AtomicU64,
     sizes: Sizes,
-    last_seal_error: Mutex<Option<StorageError>>,
+    trouble: Mutex<Option<Trouble>>,
 }
 
 /// What the writer changes.
@@ -143,11 +145,17 @@ impl Collection {
     ///
     /// # Errors
     /// The batch's own fault (nothing is written), [`StorageError::DiskFull`] or [`StorageError::Io`] (nothing of it
-    /// is kept), [`StorageError::Poisoned`] (whether it is kept shows at the next open).
+    /// is kept; what only deletes is written even then, as long as the reserve lasts), [`StorageError::Poisoned`] (whether it is kept shows at the next open).
     pub fn write(&self, batch: Batch) -> Result<Receipt, StorageError> {
         batch::check(&batch, &self.inner.spec)?;
-        self.inner.make_room()?;
+        let only_deletes = batch.only_deletes();
+        if !only_deletes {
+            self.inner.make_room()?;
+        }
         let receipt = self.inner.commit_one(batch)?;
+        if !only_deletes {
+            self.inner.root.reserve.take(&*self.inner.root.backend);
+        }
         if self.inner.wants_seal() {
             self.inner.request_seal();
         }
@@ -183,7 +191,7 @@ impl Collection {
             memory_bytes: self.inner.sizes.memory_bytes.load(Ordering::Relaxed),
             journal_bytes: self.inner.sizes.journal_bytes.load(Ordering::Relaxed),
             generation: self.inner.generation.load(Ordering::Relaxed),
-            last_seal_error: self.inner.last_seal_error.lock().clone(),
+            last_seal_error: self.inner.trouble.lock().as_ref().map(|trouble| trouble.error.clone()),
             ..CollectionStats::default()
         };
         for segment in snapshot.segments() {

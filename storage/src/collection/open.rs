@@ -84,7 +84,7 @@ pub(crate) fn open(
         seal_requested: Default::default(),
         generation,
         sizes: Default::default(),
-        last_seal_error: Mutex::default(),
+        trouble: Mutex::default(),
         state: Mutex::new(state),
     };
     inner.show(&inner.state.lock());

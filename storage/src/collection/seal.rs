@@ -23,6 +23,9 @@ use super::keep::Keep;
 use super::rows::Rows;
 use super::{Inner, Published, State};
 
+/// A segment may be larger than what is known of its rows, by one part of so many.
+const ROOM_SHARE: u64 = 8;
+
 /// The collection at the moment a seal began.
 struct Frozen {
     sequence: u64,
@@ -35,13 +38,16 @@ impl Inner {
     pub(super) fn seal(&self) -> Result<(), StorageError> {
         let mut published = self.publishing.lock();
         let sealed = self.seal_memory(&mut published).and_then(|()| self.merge_tiers(&mut published));
-        *self.last_seal_error.lock() = sealed.as_ref().err().cloned();
+        self.note(&sealed);
         sealed
     }
 
-    /// Has the background seal, or does it here when there is no such thread.
+    /// Has the background seal, or does it here when there is no such thread; not while seals rest.
     pub(super) fn request_seal(self: &Arc<Inner>) {
-        if !self.seal_requested.swap(true, Ordering::AcqRel) && !self.root.request_seal(Arc::downgrade(self)) {
+        if self.resting().is_none()
+            && !self.seal_requested.swap(true, Ordering::AcqRel)
+            && !self.root.request_seal(Arc::downgrade(self))
+        {
             self.seal_in_turn();
         }
     }
@@ -63,7 +69,7 @@ impl Inner {
         segments.extend(new.clone());
         self.publish(published, frozen.sequence, segments, frozen.receipts)?;
         self.replace(&frozen.memory, new)?;
-        self.tell_catalog(published)?;
+        self.tell_catalog(published);
         self.remove_old(published);
         Ok(())
     }
@@ -115,6 +121,7 @@ impl Inner {
         if rows == 0 {
             return Ok(None);
         }
+        self.check_room(sources)?;
         let segment = published.next_segment;
         published.next_segment += 1;
         let header = Header {
@@ -129,6 +136,17 @@ impl Inner {
         build::build(&*self.root.backend, &self.dir, header, sources, &graph)?;
         let sealed = Sealed::open(&*self.root.backend, &self.dir, segment)?;
         Ok(Some(SegmentView::sealed(Arc::new(sealed), DeadRows::default())))
+    }
+
+    /// Refuses to begin what will not fit.
+    fn check_room(&self, sources: &[SegmentView]) -> Result<(), StorageError> {
+        let needed: u64 = sources.iter().map(SegmentView::live_bytes).sum();
+        match self.root.backend.free_bytes(&self.dir) {
+            Ok(free) if free < needed + needed / ROOM_SHARE => {
+                Err(StorageError::DiskFull { path: self.dir.clone(), action: "write a segment in" })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn build_graph(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
@@ -191,9 +209,9 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn tell_catalog(&self, published: &Published) -> Result<(), StorageError> {
+    pub(super) fn tell_catalog(&self, published: &Published) {
         let record = CollectionRecord { name: self.name.clone(), generation: published.generation };
-        self.root.catalog.put(Tree::Collections, &catalog::collection_key(self.id), &record)
+        self.root.told(self.root.catalog.put(Tree::Collections, &catalog::collection_key(self.id), &record));
     }
 
     /// Removes files that the newest generation does not need. What cannot be removed is tried again at open.

@@ -60,6 +60,15 @@ impl SegmentView {
         self.rows() - self.dead.count()
     }
 
+    /// About the bytes that its live rows take in a file.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        let bytes = match &self.body {
+            Body::Memory(chunk) => chunk.heap_bytes() as u64,
+            Body::Sealed(sealed) => sealed.file_bytes(),
+        };
+        bytes / u64::from(self.rows()).max(1) * u64::from(self.live_rows())
+    }
+
     /// Elements of a vector.
     pub fn dim(&self) -> usize {
         self.dim as usize

@@ -42,7 +42,8 @@ impl Store {
         };
         aliases.insert(alias.to_owned(), id);
         self.replace_aliases(aliases)?;
-        self.inner.root.catalog.put(Tree::Aliases, alias.as_bytes(), &id)
+        self.inner.root.told(self.inner.root.catalog.put(Tree::Aliases, alias.as_bytes(), &id));
+        Ok(())
     }
 
     /// Removes an alias; durable on return.
@@ -56,7 +57,8 @@ impl Store {
             return Err(StorageError::UnknownAlias { alias: alias.to_owned() });
         }
         self.replace_aliases(aliases)?;
-        self.inner.root.catalog.remove(Tree::Aliases, alias.as_bytes()).map(|_| ())
+        self.inner.root.told(self.inner.root.catalog.remove(Tree::Aliases, alias.as_bytes()));
+        Ok(())
     }
 
     /// Every alias with the name of its collection.

@@ -8,12 +8,14 @@ mod note;
 pub(crate) mod open;
 mod records;
 mod registry;
+pub(crate) mod reserve;
 pub(crate) mod root;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -41,6 +43,10 @@ pub struct StoreOptions {
     pub background_seal: bool,
     /// Live rows that a merge may bring together, which bounds its heap (about 100 bytes and a key a row).
     pub merge_rows_max: usize,
+    /// Room that is kept for deletes on a full disk, in bytes.
+    pub reserve_bytes: usize,
+    /// How long seals rest after one failed; twice as long after each further failure, up to 64 times.
+    pub seal_rest: Duration,
     /// The disk. Tests put another one here.
     pub backend: Arc<dyn Backend>,
 }
@@ -53,6 +59,8 @@ impl Default for StoreOptions {
             seal_bytes: 256 << 20,
             background_seal: true,
             merge_rows_max: 4 << 20,
+            reserve_bytes: 1 << 20,
+            seal_rest: Duration::from_millis(100),
             backend: Arc::new(Disk),
         }
     }
@@ -190,7 +198,7 @@ impl Store {
         let collection = Collection { inner: Arc::new(inner) };
         self.inner.registry.write().collections.insert(name.to_owned(), Ok(collection.clone()));
         let record = CollectionRecord { name: name.to_owned(), generation: 1 };
-        root.catalog.put(Tree::Collections, &catalog::collection_key(id), &record)?;
+        root.told(root.catalog.put(Tree::Collections, &catalog::collection_key(id), &record));
         Ok(collection)
     }
 
@@ -218,8 +226,14 @@ impl Store {
         self.inner.registry.write().collections.remove(name);
         let collections = root.collections_dir();
         root.backend.sync_dir(&collections).map_err(|e| StorageError::io(&collections, "sync", e))?;
-        root.catalog.remove(Tree::Collections, &catalog::collection_key(id))?;
-        if let Err(error) = root.backend.remove_dir(&dropped) {
+        let forgotten = root.catalog.remove(Tree::Collections, &catalog::collection_key(id));
+        let removed = match &forgotten {
+            Ok(_) => root.backend.remove_dir(&dropped),
+            // Its name stays until the next open, which has the catalog forget it.
+            Err(_) => create::empty(&*root.backend, &dropped),
+        };
+        root.told(forgotten);
+        if let Err(error) = removed {
             tracing::warn!(dir = %dropped.display(), %error, "a dropped collection is removed at the next open");
         }
         Ok(())

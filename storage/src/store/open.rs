@@ -20,6 +20,7 @@ use crate::lock::LOCK_FILE;
 use super::aliases::{self, ALIASES_FILE};
 use super::note::OpenNote;
 use super::registry::{Entry, Registry};
+use super::reserve::RESERVE_FILE;
 use super::root::Root;
 use super::{DamagedCollection, Inner, Store, StoreOptions};
 
@@ -53,6 +54,7 @@ pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageEr
     let root = Arc::new(Root::new(dir.to_path_buf(), options, catalog, lock));
     let mut registry = Registry { aliases, ..Registry::default() };
     open_collections(&root, &mut registry, &mut notes)?;
+    root.reserve.take(&*root.backend);
     for note in &notes {
         tracing::warn!(database = %dir.display(), "{note}");
     }
@@ -77,7 +79,7 @@ fn prepare_dir(backend: &dyn Backend, dir: &Path, create: bool) -> Result<bool, 
     if has(DATABASE_FILE) {
         return Ok(false);
     }
-    let ours = [LOCK_FILE, CATALOG_DIR, COLLECTIONS_DIR, ALIASES_FILE];
+    let ours = [LOCK_FILE, CATALOG_DIR, COLLECTIONS_DIR, ALIASES_FILE, RESERVE_FILE];
     let foreign =
         |name: &str| !ours.contains(&name) && !name.starts_with("catalog.damaged") && !name.ends_with(TEMPORARY);
     if let Some(entry) = entries.iter().find(|entry| foreign(&entry.name)) {
@@ -175,7 +177,7 @@ fn open_aliases(
 ) -> Result<BTreeMap<String, u64>, StorageError> {
     let cause = match aliases::read(backend, dir) {
         Ok(Some(known)) => {
-            aliases::copy_to_catalog(catalog, &known)?;
+            unless_full(aliases::copy_to_catalog(catalog, &known))?;
             return Ok(known);
         }
         Ok(None) => "the file is missing".to_owned(),
@@ -183,7 +185,8 @@ fn open_aliases(
         Err(error) => return Err(error),
     };
     let copy = |(key, id): (Vec<u8>, Option<u64>)| Some((String::from_utf8(key).ok()?, id?));
-    let known: BTreeMap<String, u64> = catalog.all::<u64>(Tree::Aliases)?.into_iter().filter_map(copy).collect();
+    let all = unless_full(catalog.all::<u64>(Tree::Aliases))?.unwrap_or_default();
+    let known: BTreeMap<String, u64> = all.into_iter().filter_map(copy).collect();
     if known.is_empty() && cause == "the file is missing" {
         return Ok(known);
     }
@@ -195,7 +198,7 @@ fn open_aliases(
 fn open_collections(root: &Arc<Root>, registry: &mut Registry, notes: &mut Vec<OpenNote>) -> Result<(), StorageError> {
     let ids = collections_on_disk(root)?;
     let mut known = BTreeMap::new();
-    for (key, record) in root.catalog.all::<CollectionRecord>(Tree::Collections)? {
+    for (key, record) in unless_full(root.catalog.all::<CollectionRecord>(Tree::Collections))?.unwrap_or_default() {
         if let Ok(key) = <[u8; 8]>::try_from(key) {
             known.insert(u64::from_be_bytes(key), record);
         }
@@ -219,6 +222,17 @@ fn open_collections(root: &Arc<Root>, registry: &mut Registry, notes: &mut Vec<O
 pub(super) fn open_again(root: &Arc<Root>, id: u64) -> Result<Entry, StorageError> {
     let record = root.catalog.get::<CollectionRecord>(Tree::Collections, &catalog::collection_key(id))?;
     Ok(open_one(root, id, record.as_ref(), &mut Vec::new()))
+}
+
+/// What came of the catalog; none when the disk is too full for it: the files can be read without.
+fn unless_full<T>(result: Result<T, StorageError>) -> Result<Option<T>, StorageError> {
+    match result {
+        Err(error @ StorageError::DiskFull { .. }) => {
+            tracing::warn!(%error, "the catalog was not asked");
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
 }
 
 fn open_one(root: &Arc<Root>, id: u64, record: Option<&CollectionRecord>, notes: &mut Vec<OpenNote>) -> Entry {
@@ -254,8 +268,9 @@ fn collections_on_disk(root: &Root) -> Result<Vec<u64>, StorageError> {
         if let Some(id) = parse_id(&entry.name) {
             ids.push(id);
         } else if let Some(id) = entry.name.strip_suffix(create::DROPPED).and_then(parse_id) {
-            root.catalog.remove(Tree::Collections, &catalog::collection_key(id))?;
-            remove(&*root.backend, &path);
+            if unless_full(root.catalog.remove(Tree::Collections, &catalog::collection_key(id)))?.is_some() {
+                remove(&*root.backend, &path);
+            }
         } else if entry.name.strip_suffix(create::BEING_MADE).and_then(parse_id).is_some() {
             remove(&*root.backend, &path);
         }

@@ -11,9 +11,11 @@ use parking_lot::Mutex;
 use crate::backend::Backend;
 use crate::catalog::Catalog;
 use crate::collection::Inner;
+use crate::error::StorageError;
 use crate::lock::Lock;
 
 use super::StoreOptions;
+use super::reserve::Reserve;
 
 /// Held by the store and by every collection; the lock goes with the last of them.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub(crate) struct Root {
     pub(crate) backend: Arc<dyn Backend>,
     // Dropped before the lock, so that who takes the lock finds sled closed.
     pub(crate) catalog: Catalog,
+    pub(crate) reserve: Reserve,
     seals: Mutex<Option<Sender<Weak<Inner>>>>,
     closing: AtomicBool,
     _lock: Lock,
@@ -31,11 +34,19 @@ pub(crate) struct Root {
 impl Root {
     pub(crate) fn new(dir: PathBuf, options: StoreOptions, catalog: Catalog, lock: Lock) -> Root {
         let backend = options.backend.clone();
-        Root { dir, options, backend, catalog, seals: Mutex::default(), closing: false.into(), _lock: lock }
+        let reserve = Reserve::new(dir.clone(), options.reserve_bytes);
+        Root { dir, options, backend, catalog, reserve, seals: Mutex::default(), closing: false.into(), _lock: lock }
     }
 
     pub(crate) fn collections_dir(&self) -> PathBuf {
         self.dir.join("collections")
+    }
+
+    /// Goes on when the catalog could not be told what files say: it keeps a copy, and learns it at the next open.
+    pub(crate) fn told<T>(&self, told: Result<T, StorageError>) {
+        if let Err(error) = told {
+            tracing::warn!(database = %self.dir.display(), %error, "the catalog is behind the files");
+        }
     }
 
     /// Has the background thread seal a collection; false when there is none.

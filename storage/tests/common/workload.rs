@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fromagerie_storage::backend::simulated::SimulatedDisk;
 use fromagerie_storage::{Batch, Op, StorageError, Store, StoreOptions};
@@ -21,7 +22,13 @@ const ALIAS: &str = "best";
 
 /// Options under which everything happens early: seals, merges, and all in the calling thread.
 pub fn eager(disk: &SimulatedDisk) -> StoreOptions {
-    StoreOptions { seal_rows: 4, backend: Arc::new(disk.clone()), ..options() }
+    StoreOptions {
+        seal_rows: 4,
+        seal_rest: Duration::ZERO,
+        reserve_bytes: 1024,
+        backend: Arc::new(disk.clone()),
+        ..options()
+    }
 }
 
 pub fn open_on(disk: &SimulatedDisk) -> Result<Store, StorageError> {
