@@ -10,8 +10,10 @@ use fromagerie_index::frozen::GraphError;
 use fromagerie_models::{BundleError, ImageError, LibraryError, ModelError};
 use fromagerie_storage::StorageError;
 
+use crate::ingest::{FetchError, SourceError};
+
 /// What the engine's operations return.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An operation that did not happen. Nothing is half done.
 #[derive(Debug, thiserror::Error)]
@@ -184,6 +186,24 @@ pub enum Error {
         line: usize,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// A source of records, or one of them, that cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A picture that could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// Vectors that are not known to be of the collection's retrieval space.
+    #[error(
+        "collection {collection:?} holds vectors of retrieval space {expected}, and these are of space {found}; give --same-space if you know that its model made them, or fill another collection"
+    )]
+    ForeignVectors {
+        /// The collection.
+        collection: String,
+        /// Hex fingerprint the collection is bound to.
+        expected: String,
+        /// Hex fingerprint that the source states, or "unknown".
+        found: String,
     },
     /// What was stored by a version that this one does not know.
     #[error("collection {collection:?} was made by another version: {problem}")]

@@ -18,9 +18,11 @@ impl Error {
             E::UnknownCollection { .. } | E::UnknownKey { .. } | E::UnknownSession { .. } => ErrorKind::NotFound,
             E::SessionExists { .. } => ErrorKind::AlreadyExists,
             E::SessionBusy { .. } => ErrorKind::Busy,
-            E::NoModel { .. } | E::OtherSpace { .. } | E::VectorsOnly { .. } | E::OtherVersion { .. } => {
-                ErrorKind::FailedPrecondition
-            }
+            E::NoModel { .. }
+            | E::OtherSpace { .. }
+            | E::ForeignVectors { .. }
+            | E::VectorsOnly { .. }
+            | E::OtherVersion { .. } => ErrorKind::FailedPrecondition,
             E::BadName { .. }
             | E::WrongDim { .. }
             | E::BadVector { .. }
@@ -30,7 +32,9 @@ impl Error {
             | E::PromptTooLong { .. }
             | E::File { .. }
             | E::NoPictures { .. }
-            | E::BadCaptions { .. } => ErrorKind::InvalidArgument,
+            | E::BadCaptions { .. }
+            | E::Source(_)
+            | E::Fetch(_) => ErrorKind::InvalidArgument,
             E::Cancelled => ErrorKind::Cancelled,
         }
     }
@@ -51,7 +55,7 @@ impl Error {
             E::SessionBusy { .. } => "SESSION_BUSY",
             E::BadName { .. } => "BAD_NAME",
             E::NoModel { .. } => "NO_MODEL",
-            E::OtherSpace { .. } => "OTHER_SPACE",
+            E::OtherSpace { .. } | E::ForeignVectors { .. } => "OTHER_SPACE",
             E::VectorsOnly { .. } => "VECTORS_ONLY",
             E::OtherVersion { .. } => "OTHER_VERSION",
             E::WrongDim { .. } => "WRONG_DIMENSION",
@@ -63,6 +67,8 @@ impl Error {
             E::File { .. } => "UNREADABLE_FILE",
             E::NoPictures { .. } => "NO_PICTURES",
             E::BadCaptions { .. } => "BAD_CAPTIONS",
+            E::Source(error) => error.reason(),
+            E::Fetch(error) => error.reason(),
             E::BadSession { .. } => "BAD_SESSION",
             E::Cancelled => "CANCELLED",
         }
@@ -78,7 +84,9 @@ impl Error {
                 vec![("session", name.clone())]
             }
             E::BadName { name, .. } => vec![("name", name.clone())],
-            E::OtherSpace { expected, found, .. } => vec![("expected", expected.clone()), ("found", found.clone())],
+            E::OtherSpace { expected, found, .. } | E::ForeignVectors { expected, found, .. } => {
+                vec![("expected", expected.clone()), ("found", found.clone())]
+            }
             E::WrongDim { expected, found, .. } => {
                 vec![("expected", expected.to_string()), ("found", found.to_string())]
             }

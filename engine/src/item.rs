@@ -136,6 +136,13 @@ impl Document {
         })
     }
 
+    /// Whether `payload` is stored here, as it comes back from storage: numbers pass through their text.
+    pub(crate) fn payload_is(&self, payload: &Map<String, Value>) -> bool {
+        self.payload == *payload
+            || serde_json::from_str(&Value::Object(payload.clone()).to_string())
+                .is_ok_and(|back: Map<_, _>| back == self.payload)
+    }
+
     /// What storage keeps.
     pub(crate) fn stored(self) -> fromagerie_storage::Document {
         fromagerie_storage::Document {

@@ -42,7 +42,10 @@ pub use error::{Error, ErrorKind, Result};
 pub use fromagerie_index::{InstructionSet, KernelChoice, kernel_choice};
 pub use fromagerie_models::{Device, Manifest, Model, Runtime, RuntimeOptions};
 pub use fromagerie_storage::{Damage, Receipt, VerifyReport, VerifyStep};
-pub use ingest::{IngestEvent, IngestFailure, IngestOptions, IngestReport};
+pub use ingest::{
+    Columns, Failure, FailureLog, FetchError, FetchOptions, Format, IngestEvent, IngestOptions, IngestReport, Place,
+    Position, SourceError, SourceOptions, Spot, Stage, Vectors, failure_json, source_vectors,
+};
 pub use item::{Content, Document, Item, StoredItem};
 pub use model::LoadedModel;
 pub use model_slot::{BUNDLE_VARIABLE, Options, load_bundle};

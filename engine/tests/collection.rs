@@ -154,7 +154,7 @@ fn a_folder_is_ingested_once_and_its_bad_files_are_named() {
         let report = colours
             .ingest(&[source.path().to_owned()], &IngestOptions::default(), &|| false, &mut |event| {
                 if let IngestEvent::Failed(failure) = event {
-                    failed.push(format!("{}: {}", failure.key, failure.error));
+                    failed.push(format!("{}: {}", failure.key.as_deref().unwrap_or("?"), failure.error));
                 }
             })
             .unwrap();

@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
 ];
 
 /// Each heavy dependency, and the only places that may name it.
-const OWNERS: [(&str, &[&str]); 8] = [
+const OWNERS: [(&str, &[&str]); 15] = [
     ("sled", &["storage/src/catalog"]),
     ("bincode", &["storage/src"]),
     ("memmap2", &["storage/src/mmap"]),
@@ -31,6 +31,13 @@ const OWNERS: [(&str, &[&str]); 8] = [
     ("ort", &["engine/models/src/onnx"]),
     ("tokenizers", &["engine/models/src/tokenizer"]),
     ("image", &["engine/models/src/image"]),
+    ("tar", &["engine/src/ingest/source/tar"]),
+    ("csv", &["engine/src/ingest/source/table"]),
+    ("parquet", &["engine/src/ingest/source/arrow"]),
+    ("arrow_array", &["engine/src/ingest/source/arrow"]),
+    ("arrow_ipc", &["engine/src/ingest/source/arrow"]),
+    ("arrow_schema", &["engine/src/ingest/source/arrow"]),
+    ("ureq", &["engine/src/ingest/fetch"]),
     ("tonic", &["proto/src", "server/src/grpc", "server/src/cli/serve.rs"]),
 ];
 

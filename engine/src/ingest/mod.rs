@@ -1,11 +1,18 @@
-//! Pictures on disk into a collection: found, decoded on every core, encoded in batches, written durably.
+//! Records of any source into a collection: read, decoded on every core, encoded in batches, written durably.
 //!
-//! While one batch is encoded the next is decoded, and no more than that is in memory. A file that cannot be read
-//! is reported and left out; it stops nothing. What the collection has already, byte for byte, is not encoded
-//! again, so a run that was killed goes on where it was.
+//! While one batch is encoded the next is decoded, the one after it fetched, and one more read; no more than that is in
+//! memory. A
+//! record that cannot be used is reported and left out; it stops nothing. What the collection has already, byte for
+//! byte, is not encoded again, so a run that was killed goes on where it was.
+//!
+//! [`source`] knows the kinds of files; [`fetch`] what lies at addresses; `look` what becomes of one record; `report` what is told.
 
-mod captions;
-mod source;
+mod fetch;
+mod look;
+mod report;
+mod seen;
+pub(crate) mod source;
+mod write;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,90 +20,66 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::collection::{Collection, Prepared};
-use crate::encoder::content_hash;
+use crate::collection::Collection;
 use crate::error::{Error, Result};
-use crate::item::Item;
-use source::Found;
+use fetch::Fetcher;
+pub use fetch::{FetchError, FetchOptions};
+use look::Looked;
+pub use report::{FailureLog, IngestEvent, IngestReport, failure_json};
+use seen::Seen;
+use source::{Body, Found, Shards};
+pub use source::{Columns, Failure, Format, Place, Position, SourceError, SourceOptions, Spot, Stage, Vectors};
+use write::Writer;
 
-/// How pictures are ingested.
+/// Vectors that are written together.
+const VECTORS_BATCH: usize = 4096;
+/// Bytes of records that are read ahead together, unless one alone has more.
+const BATCH_BYTES_MAX: usize = 128 << 20;
+
+/// How records are ingested.
 #[derive(Clone, Debug)]
 pub struct IngestOptions {
-    /// Pictures that are encoded and written together, 1 to 1024.
+    /// Pictures that are encoded and written together, 1 to 1024. Vectors are written by the thousand.
     pub batch: usize,
-    /// A TSV of file names and captions. Unset: `captions.tsv` at the top of a source, when there is one.
-    pub captions: Option<PathBuf>,
+    /// How sources are read.
+    pub source: SourceOptions,
+    /// How addresses are fetched.
+    pub fetch: FetchOptions,
+    /// Leave out a record whose picture is, byte for byte, that of an earlier one of the run.
+    pub skip_duplicates: bool,
+    /// Where to begin: what [`IngestEvent::Reached`] told an earlier run of the same sources and options.
+    pub from: Position,
+    /// The caller vouches that vectors were made by the collection's model, where they do not say so themselves.
+    pub same_space: bool,
 }
 
 impl Default for IngestOptions {
     fn default() -> Self {
-        IngestOptions { batch: 32, captions: None }
+        IngestOptions {
+            batch: 32,
+            source: SourceOptions::default(),
+            fetch: FetchOptions::default(),
+            skip_duplicates: false,
+            from: Position::default(),
+            same_space: false,
+        }
     }
 }
 
-/// What happens during a run, in order.
-#[derive(Debug)]
-pub enum IngestEvent<'a> {
-    /// All sources were listed.
-    Found {
-        /// Pictures to look at.
-        items: usize,
-    },
-    /// A batch is durable.
-    Written {
-        /// The keys that it wrote.
-        keys: &'a [String],
-        /// Its place in the collection's history.
-        sequence: u64,
-    },
-    /// Pictures that the collection has already.
-    Unchanged {
-        /// How many.
-        items: usize,
-    },
-    /// A picture was left out.
-    Failed(&'a IngestFailure),
-}
-
-/// A picture that was left out.
-#[derive(Debug)]
-pub struct IngestFailure {
-    /// The key that it would have had.
-    pub key: String,
-    /// The file.
-    pub path: PathBuf,
-    /// Why.
-    pub error: Error,
-}
-
-/// A finished run.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct IngestReport {
-    /// Pictures found.
-    pub found: usize,
-    /// Pictures written.
-    pub written: usize,
-    /// Pictures that the collection had already.
-    pub unchanged: usize,
-    /// Pictures left out.
-    pub failed: usize,
-    /// How long it took.
-    pub seconds: f64,
-}
-
-/// What became of one file.
-enum Looked {
-    New(Box<Prepared>, String),
-    Unchanged,
-    Failed(IngestFailure),
+/// The vectors that the first file of `sources` that can be opened holds; `None` when it holds pictures.
+///
+/// # Errors
+/// A source that is not there, or of no known kind; what is wrong with the first file, when none can be opened.
+pub fn source_vectors(sources: &[PathBuf], options: &SourceOptions) -> Result<Option<Vectors>> {
+    Shards::open(sources, options, Position::default(), Box::new(|_| Ok(())))?.first_vectors()
 }
 
 impl Collection {
-    /// Ingests every picture of `sources` (folders and files). Keys are paths relative to their source, with `/`.
+    /// Ingests every record of `sources`: folders, files, and patterns with braces (see [`source::Format`]).
     ///
     /// # Errors
-    /// A source that does not exist or holds no picture; the collection's own errors. Files that cannot be read
-    /// are no error: they are reported to `on_event`.
+    /// A source that does not exist or holds nothing; vectors of another space; the collection's own errors. Records
+    /// that cannot be used are no error: they are reported to `on_event`.
     pub fn ingest(
         &self,
         sources: &[PathBuf],
@@ -108,93 +91,112 @@ impl Collection {
             return Err(Error::OutOfRange { name: "batch", value: options.batch.to_string(), allowed: "1 to 1024" });
         }
         let begun = Instant::now();
-        // Before anything is listed: a model that cannot be loaded must not look like a hundred bad files.
-        self.model("an image")?;
-        let found = source::list(sources, options.captions.as_deref())?;
-        on_event(IngestEvent::Found { items: found.len() });
-        let mut report = IngestReport { found: found.len(), ..IngestReport::default() };
+        let (collection, same_space) = (self.clone(), options.same_space);
+        let accept = Box::new(move |vectors: &Vectors| collection.accept(vectors, same_space));
+        let shards = Shards::open(sources, &options.source, options.from, accept)?;
+        if shards.holds_pictures() {
+            // Before anything is read: a model that cannot be loaded must not look like a hundred bad files.
+            self.model("an image")?;
+        }
+        on_event(IngestEvent::Found { items: shards.remaining() });
         std::thread::scope(|scope| {
-            let (send, batches) = sync_channel(1);
-            scope.spawn(|| self.look_at_all(found, options.batch, cancelled, send));
-            self.write_all(batches, cancelled, on_event, &mut report)
-        })?;
-        report.seconds = begun.elapsed().as_secs_f64();
-        Ok(report)
+            let (send_read, read) = sync_channel(1);
+            scope.spawn(move || read_all(shards, options.batch, cancelled, send_read));
+            let (send_fetched, fetched) = sync_channel(1);
+            let (send_looked, looked) = sync_channel(1);
+            scope.spawn(move || fetch_all(&Fetcher::new(options.fetch), read, cancelled, send_fetched));
+            scope.spawn(move || self.look_at_all(fetched, cancelled, send_looked));
+            let (skip_duplicates, report) = (options.skip_duplicates, IngestReport::default());
+            let mut writer = Writer { collection: self, skip_duplicates, on_event, report, seen: Seen::default() };
+            for batch in looked {
+                if cancelled() {
+                    break;
+                }
+                writer.write(batch.records)?;
+                (writer.on_event)(IngestEvent::Reached(batch.end));
+            }
+            if cancelled() {
+                return Err(Error::Cancelled);
+            }
+            Ok(IngestReport { seconds: begun.elapsed().as_secs_f64(), ..writer.report })
+        })
+    }
+
+    /// Whether vectors of a source may become this collection's.
+    fn accept(&self, vectors: &Vectors, same_space: bool) -> Result<()> {
+        if vectors.dim != self.dim() {
+            let (expected, found) = (self.dim(), vectors.dim);
+            return Err(Error::WrongDim { collection: self.name().to_owned(), expected, found });
+        }
+        match (self.space(), vectors.space) {
+            (Some(mine), Some(theirs)) if mine == theirs => Ok(()),
+            (Some(_), None) if same_space => Ok(()),
+            (Some(mine), theirs) => Err(Error::ForeignVectors {
+                collection: self.name().to_owned(),
+                expected: hex::encode(mine),
+                found: theirs.map_or_else(|| "unknown".to_owned(), hex::encode),
+            }),
+            (None, _) => Ok(()),
+        }
     }
 
     /// Decodes batch after batch until all is done or nobody wants more.
     fn look_at_all(
         &self,
-        found: Vec<Found>,
-        batch: usize,
+        fetched: Receiver<Batch<Result<Found, Failure>>>,
         cancelled: &(dyn Fn() -> bool + Sync),
-        send: SyncSender<Vec<Looked>>,
+        send: SyncSender<Batch<Looked>>,
     ) {
-        for files in found.chunks(batch) {
-            let looked = files.par_iter().map(|file| self.look_at(file)).collect();
-            if cancelled() || send.send(looked).is_err() {
+        for batch in fetched {
+            let records = batch.records.into_par_iter().map(|found| self.look_at(found)).collect();
+            if cancelled() || send.send(Batch { records, end: batch.end }).is_err() {
                 return;
             }
         }
     }
+}
 
-    fn look_at(&self, file: &Found) -> Looked {
-        let key = file.key.clone();
-        match self.look(file) {
-            Ok(Some(prepared)) => Looked::New(Box::new(prepared), key),
-            Ok(None) => Looked::Unchanged,
-            Err(error) => Looked::Failed(IngestFailure { key, path: file.path.clone(), error }),
+/// Records that travel together, and where the first one after them is.
+struct Batch<T> {
+    records: Vec<T>,
+    end: Position,
+}
+
+/// Reads batch after batch, each as large as may be held.
+fn read_all(
+    mut shards: Shards,
+    pictures: usize,
+    cancelled: &(dyn Fn() -> bool + Sync),
+    send: SyncSender<Batch<Result<Found, Failure>>>,
+) {
+    loop {
+        let (mut records, mut bytes, mut has_picture) = (Vec::new(), 0, false);
+        while records.len() < if has_picture { pictures } else { VECTORS_BATCH } && bytes < BATCH_BYTES_MAX {
+            let Some(found) = shards.next() else { break };
+            if let Ok(Found { body, .. }) = &found {
+                has_picture |= !matches!(body, Body::Vector(_));
+                bytes += body.len();
+            }
+            records.push(found);
+        }
+        let end = shards.position();
+        if records.is_empty() || cancelled() || send.send(Batch { records, end }).is_err() {
+            return;
         }
     }
+}
 
-    fn look(&self, file: &Found) -> Result<Option<Prepared>> {
-        let bytes = std::fs::read(&file.path).map_err(|source| Error::File { path: file.path.clone(), source })?;
-        let caption = file.caption()?;
-        let has = self.get(&file.key)?.is_some_and(|item| {
-            item.document.content_hash == Some(content_hash(&bytes)) && item.document.caption == caption
-        });
-        if has {
-            return Ok(None);
+/// Fetches what is named by its address, batch after batch.
+fn fetch_all(
+    fetcher: &Fetcher,
+    read: Receiver<Batch<Result<Found, Failure>>>,
+    cancelled: &(dyn Fn() -> bool + Sync),
+    send: SyncSender<Batch<Result<Found, Failure>>>,
+) {
+    for batch in read {
+        let records = fetcher.fetch_all(batch.records, cancelled);
+        if cancelled() || send.send(Batch { records, end: batch.end }).is_err() {
+            return;
         }
-        let uri = file.path.to_string_lossy().into_owned();
-        self.prepare(Item::image(&file.key, bytes).caption(caption).uri(uri)).map(Some)
-    }
-
-    fn write_all(
-        &self,
-        batches: Receiver<Vec<Looked>>,
-        cancelled: &(dyn Fn() -> bool + Sync),
-        on_event: &mut dyn FnMut(IngestEvent<'_>),
-        report: &mut IngestReport,
-    ) -> Result<()> {
-        for batch in batches {
-            if cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let (mut prepared, mut keys, mut unchanged) = (Vec::new(), Vec::new(), 0);
-            for looked in batch {
-                match looked {
-                    Looked::New(one, key) => {
-                        prepared.push(*one);
-                        keys.push(key);
-                    }
-                    Looked::Unchanged => unchanged += 1,
-                    Looked::Failed(failure) => {
-                        report.failed += 1;
-                        on_event(IngestEvent::Failed(&failure));
-                    }
-                }
-            }
-            if !prepared.is_empty() {
-                let receipt = self.write(prepared, None)?;
-                report.written += keys.len();
-                on_event(IngestEvent::Written { keys: &keys, sequence: receipt.sequence });
-            }
-            if unchanged > 0 {
-                report.unchanged += unchanged;
-                on_event(IngestEvent::Unchanged { items: unchanged });
-            }
-        }
-        if cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 }

@@ -1,69 +1,197 @@
 //! `fromagerie ingest`.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
-use fromagerie::{IngestEvent, IngestOptions, IngestReport};
+use fromagerie::{
+    Collection, Columns, Database, Error, FailureLog, FetchOptions, Format, IngestEvent, IngestOptions, IngestReport,
+    NewCollection, SourceOptions, failure_json, source_vectors,
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{DatabaseArgs, Outcome, Output};
 
-/// Reads every picture below the sources (JPEG, PNG, GIF, WebP, BMP, TIFF), embeds it, and writes it durably.
+/// Reads records from any source (pictures, tar shards, tables, vectors) and writes them durably.
 ///
-/// Keys are paths relative to their source. Captions come from a TSV (file, tab, caption; `captions.tsv` at the top
-/// of a source is found by itself) or from a .txt file beside the picture. A picture that is in the collection
-/// already, byte for byte, is skipped: run the same command again to go on after an interruption.
+/// What a SOURCE is is told by its name and first bytes: a folder or file of pictures (JPEG, PNG, GIF, WebP, BMP,
+/// TIFF); a tar shard as webdataset and img2dataset write it, or a folder of them; a CSV, TSV or JSON Lines file with a
+/// column of pictures (paths or addresses) or vectors; a .npy matrix of vectors; a FROMAGe pickle of paths and
+/// embeddings. Braces name many: 'shards/{00000..00012}.tar'.
+///
+/// A record that cannot be used is reported and left out; it stops nothing. What is in the collection already, byte for
+/// byte, is skipped: run the same command again to go on after an interruption.
 #[derive(Args)]
+#[command(after_long_help = EXAMPLES)]
 pub(super) struct Ingest {
     #[command(flatten)]
     database: DatabaseArgs,
     /// The collection, made when it is not there.
     #[arg(long)]
     collection: String,
-    /// Folders and files.
+    /// Folders, files, and patterns with braces.
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
-    /// A TSV of file names and captions.
+    /// What the sources are, when their names and first bytes do not tell.
+    #[arg(long, value_parser = parse_format, value_name = "FORMAT")]
+    format: Option<Format>,
+    #[command(flatten)]
+    columns: ColumnArgs,
+    /// Where the pictures are whose paths a table names; beside the table when not given.
+    #[arg(long, value_name = "DIR")]
+    image_root: Option<PathBuf>,
+    /// For folders: a TSV of file names and captions; `captions.tsv` at the top of a folder is found by itself.
     #[arg(long, value_name = "FILE")]
     captions: Option<PathBuf>,
+    /// For .npy: the vectors' keys, a text with one a line or a .npy of texts; NAME.keys.txt is found by itself.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// The vectors were made by the collection's model: without this, vectors that do not say so go only into a
+    /// collection of vectors alone.
+    #[arg(long)]
+    same_space: bool,
+    /// Fetch pictures from private, loopback, link-local and multicast addresses too.
+    #[arg(long)]
+    allow_private_addresses: bool,
+    /// Leave out a picture that is, byte for byte, an earlier one of this run.
+    #[arg(long)]
+    skip_duplicates: bool,
+    /// Write what was left out to this file: one JSON object a line, with key, source, place, stage, reason, message.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Pictures that are encoded and made durable together.
     #[arg(long, default_value_t = 32)]
     batch: usize,
 }
 
+/// Which columns of a table mean what. Without these, names such as image, url, caption, text, key, vector are known.
+#[derive(Args)]
+struct ColumnArgs {
+    /// The column of pictures: bytes, paths or addresses.
+    #[arg(long, value_name = "NAME")]
+    image_column: Option<String>,
+    /// The column of captions.
+    #[arg(long, value_name = "NAME")]
+    caption_column: Option<String>,
+    /// The column of keys; without one, the picture's path or address.
+    #[arg(long, value_name = "NAME")]
+    key_column: Option<String>,
+    /// The column of vectors.
+    #[arg(long, value_name = "NAME")]
+    vector_column: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Pictures, with captions.tsv or a .txt beside each:
+    fromagerie ingest --db cellar --collection photos ~/Pictures
+  Shards of webdataset or img2dataset, and what went wrong:
+    fromagerie ingest --db cellar --collection web 'shards/{00000..00012}.tar' --report failed.jsonl
+  A table of paths; every further column becomes payload:
+    fromagerie ingest --db cellar --collection cc3m cc3m_train.tsv --image-root cc3m/training
+    fromagerie ingest --db cellar --collection shop goods.csv --image-column photo --key-column sku
+  Vectors that were made elsewhere, into a collection of vectors alone:
+    fromagerie ingest --db cellar --collection rows vectors.npy --keys names.txt
+  FROMAGe's embeddings, into a collection of the model that made them:
+    fromagerie ingest --db cellar --bundle BUNDLE --collection cc3m cc3m_embeddings.pkl --same-space
+
+Exit codes: 0 all in, 1 some records left out, 2 the user's fault, 3 ours.";
+
+fn parse_format(word: &str) -> Result<Format, String> {
+    word.parse()
+}
+
 impl Ingest {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let db = self.database.open(true)?;
-        let collection = db.collection(&self.collection)?;
+        let options = self.options();
+        let collection = self.collection(&db, &options)?;
+        let mut log = match &self.report {
+            Some(path) => {
+                let file = File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
+                Some(FailureLog::new(BufWriter::new(file)))
+            }
+            None => None,
+        };
         let bar = bar(output);
-        let options = IngestOptions { batch: self.batch, captions: self.captions };
-        let mut written_error = Ok(());
+        let mut told = Ok(());
         let report = collection.ingest(&self.sources, &options, &|| false, &mut |event| {
-            let told = tell(&event, output, &bar);
-            if written_error.is_ok() {
-                written_error = told;
+            if let (IngestEvent::Failed(failure), Some(log), Ok(())) = (&event, &mut log, &told) {
+                told = log.add(failure);
+            }
+            if told.is_ok() {
+                told = tell(&event, output, &bar);
             }
         })?;
         bar.finish_and_clear();
-        written_error?;
+        told?;
+        if let Some(log) = log {
+            log.finish()?;
+        }
         collection.seal()?;
+        let seconds = report.seconds;
         output.line(
             &summary(&report, &self.collection),
             &json!({
                 "event": "summary", "collection": self.collection, "found": report.found, "written": report.written,
-                "unchanged": report.unchanged, "failed": report.failed, "seconds": report.seconds,
+                "unchanged": report.unchanged, "duplicates": report.duplicates, "skipped": report.skipped,
+                "failed": report.failed, "seconds": seconds,
             }),
         )?;
         Ok(if report.failed > 0 { Outcome::Partly } else { Outcome::Done })
+    }
+
+    fn options(&self) -> IngestOptions {
+        let columns = Columns {
+            image: self.columns.image_column.clone(),
+            caption: self.columns.caption_column.clone(),
+            key: self.columns.key_column.clone(),
+            vector: self.columns.vector_column.clone(),
+        };
+        let source = SourceOptions {
+            format: self.format,
+            columns,
+            image_root: self.image_root.clone(),
+            captions: self.captions.clone(),
+            keys: self.keys.clone(),
+        };
+        IngestOptions {
+            batch: self.batch,
+            source,
+            fetch: FetchOptions { allow_private_addresses: self.allow_private_addresses, ..FetchOptions::default() },
+            skip_duplicates: self.skip_duplicates,
+            same_space: self.same_space,
+            ..IngestOptions::default()
+        }
+    }
+
+    /// The collection; a new one is in the model's space, or of vectors alone when the sources hold such.
+    fn collection(&self, db: &Database, options: &IngestOptions) -> fromagerie::Result<Collection> {
+        match db.open_collection(&self.collection) {
+            Err(Error::UnknownCollection { .. }) => {}
+            other => return other,
+        }
+        let new = match source_vectors(&self.sources, &options.source)? {
+            Some(vectors) if !self.same_space => {
+                NewCollection { dim: Some(vectors.dim), vectors_only: true, ..NewCollection::default() }
+            }
+            _ => NewCollection::default(),
+        };
+        db.create_collection(&self.collection, new)
     }
 }
 
 fn tell(event: &IngestEvent<'_>, output: &Output, bar: &ProgressBar) -> std::io::Result<()> {
     match event {
         IngestEvent::Found { items } => {
-            bar.set_length(*items as u64);
+            if let Some(items) = items {
+                bar.set_length(*items);
+                bar.set_style(style("{bar:30} {pos}/{len}  {per_sec}  {eta} left  {wide_msg}"));
+            }
             output.value(&json!({"event": "found", "items": items}))
         }
         IngestEvent::Written { keys, sequence } => {
@@ -74,38 +202,49 @@ fn tell(event: &IngestEvent<'_>, output: &Output, bar: &ProgressBar) -> std::io:
             bar.inc(*items as u64);
             output.value(&json!({"event": "unchanged", "items": items}))
         }
+        IngestEvent::Duplicate { key, skipped } => {
+            bar.inc(u64::from(*skipped));
+            output.value(&json!({"event": "duplicate", "key": key, "skipped": skipped}))
+        }
         IngestEvent::Failed(failure) => {
             bar.inc(1);
-            let message = format!("skipped {}: {}", failure.key, failure.error);
+            let key = failure.key.as_deref().unwrap_or("a record");
+            let message = format!("skipped {key} ({}): {}", failure.place, failure.error);
             bar.suspend(|| output.text(&format!("{message}\n")))?;
-            output.value(&json!({
-                "event": "failed", "key": failure.key, "path": failure.path,
-                "reason": failure.error.reason(), "message": failure.error.to_string(),
-            }))
+            let mut object = json!({"event": "failed"});
+            if let (Value::Object(object), Value::Object(failure)) = (&mut object, failure_json(failure)) {
+                object.extend(failure);
+            }
+            output.value(&object)
         }
+        IngestEvent::Reached(_) => Ok(()),
     }
 }
 
 fn summary(report: &IngestReport, collection: &str) -> String {
     let rate = report.written as f64 / report.seconds.max(1e-9);
-    let mut text = format!("{} pictures into {collection:?} in {:.1} s ({rate:.1}/s)", report.written, report.seconds);
-    if report.unchanged > 0 {
-        text += &format!(", {} there already", report.unchanged);
-    }
-    if report.failed > 0 {
-        text += &format!(", {} skipped", report.failed);
-    }
+    let mut text = format!("{} records into {collection:?} in {:.1} s ({rate:.1}/s)", report.written, report.seconds);
+    let mut add = |count: usize, what: &str| {
+        if count > 0 {
+            text += &format!(", {count} {what}");
+        }
+    };
+    add(report.unchanged, "there already");
+    add(report.duplicates, "with the same bytes as another");
+    add(report.failed + report.skipped, "skipped");
     text
 }
 
 fn bar(output: &Output) -> ProgressBar {
     let target = if output.is_json() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let bar = ProgressBar::with_draw_target(Some(0), target);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}  {per_sec}  {eta} left  {wide_msg}") {
-        bar.set_style(style);
-    }
+    let bar = ProgressBar::with_draw_target(None, target);
+    bar.set_style(style("{spinner} {pos}  {per_sec}  {wide_msg}"));
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// For work whose length is not known.

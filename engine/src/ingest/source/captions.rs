@@ -6,12 +6,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::CAPTION_BYTES_MAX;
 use crate::error::{Error, Result};
 
 /// The name that is looked for at the top of a source.
 const DEFAULT_NAME: &str = "captions.tsv";
-/// Longest sidecar that is read, in bytes.
-const SIDECAR_BYTES_MAX: u64 = 64 << 10;
 
 /// Captions by key.
 #[derive(Default)]
@@ -37,7 +36,7 @@ impl Captions {
         Captions::parse(&text).map_err(|(line, problem)| Error::BadCaptions { path: path.to_owned(), line, problem })
     }
 
-    fn parse(text: &str) -> std::result::Result<Captions, (usize, &'static str)> {
+    fn parse(text: &str) -> Result<Captions, (usize, &'static str)> {
         let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).peekable();
         let (mut file_at, mut caption_at) = (0, 1);
         if let Some((_, first)) = lines.peek() {
@@ -65,7 +64,7 @@ pub(super) fn sidecar(picture: &Path) -> Result<String> {
     let path = picture.with_extension("txt");
     let file = |source| Error::File { path: path.clone(), source };
     match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() && metadata.len() <= SIDECAR_BYTES_MAX => {
+        Ok(metadata) if metadata.is_file() && metadata.len() <= CAPTION_BYTES_MAX => {
             Ok(std::fs::read_to_string(&path).map_err(file)?.trim().to_owned())
         }
         _ => Ok(String::new()),

@@ -1,0 +1,150 @@
+//! Parquet and Arrow files: tables in columns, whose pictures are bytes, paths or addresses, or which hold vectors.
+//!
+//! The formats are Apache's crates' to read; what is here bounds what they may be made to do. A few bytes of either
+//! can ask for gigabytes, so page and buffer headers are looked at before anything is unpacked ([`pages`], [`ipc`]),
+//! rows are read few at a time where one may be large ([`parquet`]), and a panic in a reader is a failure of the file,
+//! not of the process.
+//!
+//! `fromagerie.space` in a schema's metadata is the fingerprint (hex) of the retrieval space its vectors were made in.
+
+mod cells;
+mod ipc;
+mod pages;
+mod parquet;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Schema};
+
+use super::columns::{Context, Roles};
+use super::{Failure, Found, Place, Source, SourceError, SourceOptions, Vectors};
+use crate::error::Result;
+
+/// The schema's word for the retrieval space.
+const SPACE: &str = "fromagerie.space";
+
+/// Rows that a file gives together, or what came in their place.
+pub(super) type Rows = Result<RecordBatch, Lost>;
+
+/// Rows that could not be read.
+pub(super) struct Lost {
+    pub(super) rows: u64,
+    pub(super) error: SourceError,
+}
+
+/// A file that gives its rows batch by batch.
+pub(super) trait Batches: Send {
+    /// The next rows; `None` after the last.
+    fn next(&mut self) -> Option<Rows>;
+}
+
+/// A table in columns. Its position is a number of rows.
+pub(super) struct Table {
+    batches: Box<dyn Batches>,
+    names: Vec<String>,
+    roles: Roles,
+    context: Context,
+    vectors: Option<Vectors>,
+    ready: VecDeque<Result<Found, Failure>>,
+    next: u64,
+    rows: u64,
+}
+
+impl Table {
+    pub(super) fn parquet(path: &Path, options: &SourceOptions, from: u64) -> Result<Table> {
+        let file = parquet::Parquet::open(path, from)?;
+        let (schema, rows) = (file.schema(), file.rows());
+        Table::new(path, options, from, &schema, rows, Box::new(file))
+    }
+
+    pub(super) fn ipc(path: &Path, options: &SourceOptions, from: u64) -> Result<Table> {
+        let file = ipc::Ipc::open(path, from)?;
+        let (schema, rows) = (file.schema(), file.rows());
+        Table::new(path, options, from, &schema, rows, Box::new(file))
+    }
+
+    fn new(
+        path: &Path,
+        options: &SourceOptions,
+        from: u64,
+        schema: &Schema,
+        rows: u64,
+        batches: Box<dyn Batches>,
+    ) -> Result<Table> {
+        let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let roles = Roles::of(&names, &options.columns, path)?;
+        let vectors = roles.vector.and_then(|at| match schema.field(at).data_type() {
+            DataType::FixedSizeList(_, dim) => {
+                Some(Vectors { dim: usize::try_from(*dim).ok()?, space: space_of(schema) })
+            }
+            _ => None,
+        });
+        let context = Context::new(path, options);
+        let next = from.min(rows);
+        Ok(Table { batches, names, roles, context, vectors, ready: VecDeque::new(), next, rows })
+    }
+
+    /// Makes records of the next rows; false after the last.
+    fn fill(&mut self) -> bool {
+        let row = self.next;
+        match self.batches.next() {
+            None => return false,
+            Some(Err(lost)) => {
+                let place = Place::row(&self.context.path, row);
+                self.next += lost.rows.saturating_sub(1);
+                self.ready.push_back(Err(Failure::read(None, place, lost.error)));
+            }
+            Some(Ok(batch)) => {
+                for at in 0..batch.num_rows() {
+                    let place = Place::row(&self.context.path, row + at as u64);
+                    let cells = batch.columns().iter().map(|column| cells::cell(column, at)).collect();
+                    let found = self.roles.record(&self.names, cells, place, row + at as u64, &self.context);
+                    self.ready.push_back(found);
+                }
+            }
+        }
+        true
+    }
+}
+
+impl Source for Table {
+    fn next(&mut self) -> Option<Result<Found, Failure>> {
+        while self.ready.is_empty() {
+            if !self.fill() {
+                return None;
+            }
+        }
+        self.next += 1;
+        self.ready.pop_front()
+    }
+
+    fn position(&self) -> u64 {
+        self.next
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        Some(self.rows.saturating_sub(self.next))
+    }
+
+    fn vectors(&self) -> Option<Vectors> {
+        self.vectors
+    }
+}
+
+fn space_of(schema: &Schema) -> Option<[u8; 32]> {
+    let mut space = [0; 32];
+    hex::decode_to_slice(schema.metadata().get(SPACE)?, &mut space).ok()?;
+    Some(space)
+}
+
+/// What other people's code makes of a stranger's bytes, with a panic as an error.
+fn guarded<T, E: std::fmt::Display>(read: impl FnOnce() -> Result<T, E>) -> Result<T, SourceError> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(SourceError::damaged(error.to_string())),
+        Err(_) => Err(SourceError::damaged("its reader gave up")),
+    }
+}

@@ -1,0 +1,112 @@
+//! A Parquet file, one row group after another.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow_schema::SchemaRef;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+
+use super::super::SourceError;
+use super::{Batches, Lost, Rows, guarded, pages};
+use crate::error::{Error, Result};
+
+/// Largest footer, in bytes.
+const FOOTER_BYTES_MAX: u64 = 64 << 20;
+/// Bytes that the rows of a batch may take, were each value as large as its page.
+const BATCH_BYTES_MAX: u64 = 128 << 20;
+/// Most rows of a batch.
+const BATCH_ROWS_MAX: u64 = 1024;
+
+/// A Parquet file that is being read.
+pub(super) struct Parquet {
+    path: PathBuf,
+    file: File,
+    metadata: ArrowReaderMetadata,
+    /// The row group to open next.
+    group: usize,
+    /// Rows of that group to pass over.
+    skip: u64,
+    /// The open group, and its rows that are not given yet.
+    open: Option<(ParquetRecordBatchReader, u64)>,
+}
+
+impl Parquet {
+    pub(super) fn open(path: &Path, from: u64) -> Result<Parquet> {
+        let failed = |source| Error::File { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        pages::check_footer(&file, FOOTER_BYTES_MAX)?;
+        let metadata = guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))?;
+        let mut parquet = Parquet { path: path.to_owned(), file, metadata, group: 0, skip: from, open: None };
+        while parquet.group < parquet.groups() && parquet.skip >= parquet.rows_of(parquet.group) {
+            parquet.skip -= parquet.rows_of(parquet.group);
+            parquet.group += 1;
+        }
+        Ok(parquet)
+    }
+
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.metadata.schema().clone()
+    }
+
+    /// Rows of the whole file.
+    pub(super) fn rows(&self) -> u64 {
+        (0..self.groups()).map(|group| self.rows_of(group)).fold(0, u64::saturating_add)
+    }
+
+    fn groups(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
+    }
+
+    fn rows_of(&self, group: usize) -> u64 {
+        u64::try_from(self.metadata.metadata().row_group(group).num_rows()).unwrap_or(0)
+    }
+
+    fn open_group(&self, group: usize, skip: u64) -> Result<ParquetRecordBatchReader, SourceError> {
+        let failed = |error: std::io::Error| SourceError::damaged(error.to_string());
+        let largest = pages::check_group(&self.file, self.metadata.metadata().row_group(group))?;
+        let rows = (BATCH_BYTES_MAX / largest.max(1)).clamp(1, BATCH_ROWS_MAX) as usize;
+        // A handle of its own: two that are cloned share one place in the file.
+        let file = File::open(&self.path).map_err(failed)?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
+        guarded(|| builder.with_row_groups(vec![group]).with_offset(skip as usize).with_batch_size(rows).build())
+    }
+}
+
+impl Batches for Parquet {
+    fn next(&mut self) -> Option<Rows> {
+        loop {
+            if let Some((reader, left)) = &mut self.open {
+                match guarded(|| reader.next().transpose()) {
+                    Ok(Some(batch)) => {
+                        *left = left.saturating_sub(batch.num_rows() as u64);
+                        return Some(Ok(batch));
+                    }
+                    ended => {
+                        let left = *left;
+                        self.open = None;
+                        match ended {
+                            Err(error) => return Some(Err(Lost { rows: left.max(1), error })),
+                            Ok(_) if left > 0 => {
+                                let problem = format!("{left} rows of row group {} are missing", self.group - 1);
+                                return Some(Err(Lost { rows: left, error: SourceError::damaged(problem) }));
+                            }
+                            Ok(_) => {}
+                        }
+                    }
+                }
+            }
+            if self.group == self.groups() {
+                return None;
+            }
+            let (group, skip) = (self.group, std::mem::take(&mut self.skip));
+            self.group += 1;
+            let left = self.rows_of(group) - skip;
+            match self.open_group(group, skip) {
+                Ok(reader) => self.open = Some((reader, left)),
+                Err(error) => return Some(Err(Lost { rows: left, error })),
+            }
+        }
+    }
+}

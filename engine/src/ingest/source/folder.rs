@@ -1,0 +1,99 @@
+//! Pictures in a folder, walked in the order of names, or a single picture.
+//!
+//! Its caption stands in a TSV, or in a text file of the same name beside it.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Map;
+use walkdir::WalkDir;
+
+use super::captions::Captions;
+use super::{Body, Failure, Found, Place, Source, SourceOptions, captions};
+use crate::error::{Error, Result};
+
+/// File names that promise a picture. What is inside is decided by the bytes.
+pub(super) const PICTURE_ENDINGS: [&str; 9] = ["bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp", "jfif"];
+
+/// True for the name of a picture.
+pub(super) fn is_picture(path: &Path) -> bool {
+    path.extension().is_some_and(|e| PICTURE_ENDINGS.iter().any(|known| e.eq_ignore_ascii_case(known)))
+}
+
+/// Pictures below a folder. Its position is a number of pictures.
+pub(super) struct Folder {
+    pictures: Vec<(String, PathBuf)>,
+    captions: Captions,
+    next: usize,
+}
+
+impl Folder {
+    /// # Errors
+    /// The source is not there, or nothing in it promises to be a picture.
+    pub(super) fn open(source: &Path, options: &SourceOptions, from: u64) -> Result<Folder> {
+        let metadata =
+            std::fs::metadata(source).map_err(|error| Error::File { path: source.to_owned(), source: error })?;
+        let captions = Captions::for_source(source, options.captions.as_deref())?;
+        let pictures = if metadata.is_file() {
+            let key = source.file_name().unwrap_or(source.as_os_str()).to_string_lossy().into_owned();
+            vec![(key, source.to_owned())]
+        } else {
+            walk(source)?
+        };
+        if pictures.is_empty() {
+            return Err(Error::NoPictures { folder: source.to_owned(), extensions: PICTURE_ENDINGS.join(", ") });
+        }
+        Ok(Folder { pictures, captions, next: usize::try_from(from).unwrap_or(usize::MAX) })
+    }
+
+    fn record(&self, key: &str, path: &Path) -> Result<Found> {
+        let caption = match self.captions.of(key) {
+            Some(caption) => caption.to_owned(),
+            None => captions::sidecar(path)?,
+        };
+        Ok(Found {
+            key: key.to_owned(),
+            body: Body::File(path.to_owned()),
+            caption,
+            uri: path.to_string_lossy().into_owned(),
+            payload: Map::new(),
+            place: Place::whole(path),
+        })
+    }
+}
+
+impl Source for Folder {
+    fn next(&mut self) -> Option<Result<Found, Failure>> {
+        let (key, path) = self.pictures.get(self.next)?;
+        self.next += 1;
+        Some(self.record(key, path).map_err(|error| Failure::read(Some(key.clone()), Place::whole(path), error)))
+    }
+
+    fn position(&self) -> u64 {
+        self.next as u64
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        Some(self.pictures.len().saturating_sub(self.next) as u64)
+    }
+}
+
+fn walk(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut pictures = Vec::new();
+    for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
+        let entry = entry.map_err(|error| Error::File {
+            path: error.path().unwrap_or(folder).to_owned(),
+            source: error.into_io_error().unwrap_or_else(|| std::io::Error::other("a link that leads back to itself")),
+        })?;
+        if entry.file_type().is_file() && is_picture(entry.path()) {
+            pictures.push((key_within(folder, entry.path()), entry.path().to_owned()));
+        }
+    }
+    Ok(pictures)
+}
+
+/// The path within the folder, with `/` on every system.
+fn key_within(folder: &Path, path: &Path) -> String {
+    let relative = path.strip_prefix(folder).unwrap_or(path);
+    let parts: Vec<_> = relative.components().map(|c| c.as_os_str().to_string_lossy()).collect();
+    parts.join("/")
+}
