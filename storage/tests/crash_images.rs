@@ -101,13 +101,14 @@ fn crash_everywhere(seed: u64, tally: &Tally) {
             let image = replay.power_lost(loss, CatalogLoss::Nothing);
             if seen.insert((image.fingerprint(), marks)) {
                 add(&tally.images);
-                lose_power(&replay, loss, &allowed, &mut random, tally)
-                    .unwrap_or_else(|error| panic!("run {seed}, event {event}, {loss:?}: {error}"));
+                lose_power(&replay, loss, &allowed, &mut random, tally).unwrap_or_else(|error| {
+                    panic!("run {seed}, event {event}, {loss:?}: {error}\nfound after: {tally}")
+                });
             }
         }
         add(&tally.kills);
         kill(&replay, &allowed, &mut random, tally)
-            .unwrap_or_else(|error| panic!("run {seed}, event {event}, killed: {error}"));
+            .unwrap_or_else(|error| panic!("run {seed}, event {event}, killed: {error}\nfound after: {tally}"));
     }
 }
 

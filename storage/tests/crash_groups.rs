@@ -1,0 +1,88 @@
+//! Goal: of batches that share an fsync, a crash leaves the first so many, each whole, with all that were acknowledged.
+//! Method: several writers on a simulated disk whose syncs take time, so that groups form; at every event of the run,
+//! disks that a loss of power may leave. Which batches meet in a group differs from run to run.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use common::workload::{DATABASE, eager, open_on};
+use common::{contents, record, spec};
+use fromagerie_storage::backend::simulated::{CatalogLoss, Loss, SimulatedDisk};
+use fromagerie_storage::{Batch, Op, Store, StoreOptions};
+
+const WRITERS: u32 = 6;
+const BATCHES: u32 = 60;
+/// Keys of a writer: each of its batches sets all of them to the batch's number.
+const KEYS: u32 = 3;
+
+/// Writes from several threads; returns who was acknowledged, in the order of the marks after the first, which is the
+/// collection's.
+fn write(disk: &SimulatedDisk) -> Vec<u32> {
+    let store = Store::open(Path::new(DATABASE), StoreOptions { seal_rows: 90, ..eager(disk) }).unwrap();
+    let collection = store.create_collection("photos", spec()).unwrap();
+    disk.mark();
+    disk.set_sync_time(Duration::from_micros(300));
+    let acknowledged = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (collection, acknowledged) = (&collection, &acknowledged);
+            scope.spawn(move || {
+                for number in 1..=BATCHES {
+                    let put = |key| Op::Put(record(&format!("{writer} {key}"), number));
+                    collection.write(Batch::new((0..KEYS).map(put).collect())).unwrap();
+                    let mut acknowledged = acknowledged.lock().unwrap();
+                    disk.mark();
+                    acknowledged.push(writer);
+                }
+            });
+        }
+    });
+    acknowledged.into_inner().unwrap()
+}
+
+/// The number of each writer's last batch, and the collection's sequence.
+fn found_on(disk: &SimulatedDisk) -> (Vec<u32>, u64) {
+    let store = open_on(disk).unwrap();
+    let snapshot = store.collection("photos").unwrap().snapshot();
+    let items: BTreeMap<String, u32> = contents(&snapshot);
+    let number = |writer| {
+        let of = |key| items.get(&format!("{writer} {key}")).copied().unwrap_or(0);
+        assert!((1..KEYS).all(|key| of(key) == of(0)), "half a batch of writer {writer}: {items:?}");
+        of(0)
+    };
+    ((0..WRITERS).map(number).collect(), snapshot.sequence())
+}
+
+#[test]
+fn of_a_group_a_crash_leaves_the_first_batches_whole() {
+    let disk = SimulatedDisk::default();
+    let acknowledged = write(&disk);
+    let total = u64::from(WRITERS * BATCHES);
+    assert_eq!(acknowledged.len() as u64, total);
+    let trace = disk.trace();
+    let (mut replay, mut images) = (trace.replay(), 0);
+    while replay.step() {
+        let Some(marks) = (replay.marks() as usize).checked_sub(1) else { continue };
+        let mut least = vec![0; WRITERS as usize];
+        acknowledged[..marks].iter().for_each(|&writer| least[writer as usize] += 1);
+        let draws = if replay.unsynced() == 0 { 0 } else { 16 };
+        for loss in [Loss::Everything, Loss::Nothing].into_iter().chain((0..draws).map(Loss::Some)) {
+            let (found, sequence) = found_on(&replay.power_lost(loss, CatalogLoss::Nothing));
+            assert!(
+                found.iter().zip(&least).all(|(found, least)| found >= least),
+                "{found:?}, not {least:?}: {loss:?}"
+            );
+            assert_eq!(u64::from(found.iter().sum::<u32>()), sequence, "a batch is missing among the first: {loss:?}");
+            images += 1;
+        }
+    }
+    let syncs = disk.file_syncs();
+    println!("{total} batches of {WRITERS} writers, {syncs} syncs of files, {images} disks after a loss of power");
+    assert!(images > 1000 && syncs < total, "{images} disks, {syncs} syncs");
+}
