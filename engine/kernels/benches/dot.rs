@@ -44,28 +44,44 @@ fn scattered(c: &mut Criterion) {
             group.throughput(Throughput::Elements(AT_ONCE as u64)).sample_size(20);
             for kernel in Kernel::available() {
                 let set = kernel.instruction_set().to_string();
-                kind(&mut group, "float32", &set, &kernel.float32, &vec![0.5; dim], rows, dim);
-                kind(&mut group, "float16", &set, &kernel.float16, &vec![0.5; dim], rows, dim);
-                kind(&mut group, "int8", &set, &kernel.int8, &vec![5; dim], rows, dim);
-                kind(&mut group, "int4", &set, &kernel.int4, &vec![5; dim], rows, int4::bytes(dim));
+                kind(&mut group, "float32", &set, &kernel.float32, &vec![0.5; dim], vec![0.5; rows * dim], dim);
+                kind(&mut group, "float16", &set, &kernel.float16, &vec![0.5; dim], vec![[0, 0x38]; rows * dim], dim);
+                kind(&mut group, "int8", &set, &kernel.int8, &vec![5; dim], vec![5; rows * dim], dim);
+                kind(
+                    &mut group,
+                    "int4",
+                    &set,
+                    &kernel.int4,
+                    &vec![5; dim],
+                    vec![5; rows * int4::bytes(dim)],
+                    int4::bytes(dim),
+                );
                 let planes = vec![5; bits::PLANES * bits::bytes(dim)];
-                kind(&mut group, "bits", &set, &kernel.bits, &planes, rows, bits::bytes(dim));
+                kind(
+                    &mut group,
+                    "bits",
+                    &set,
+                    &kernel.bits,
+                    &planes,
+                    vec![5; rows * bits::bytes(dim)],
+                    bits::bytes(dim),
+                );
             }
         }
     }
 }
 
 /// One kind of row, `len` elements each.
-fn kind<Q, R: Clone + Default, S>(
+fn kind<Q, R, S>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
     set: &str,
     product: &Product<Q, R, S>,
     query: &[Q],
-    rows: usize,
+    data: Vec<R>,
     len: usize,
 ) {
-    let data = vec![R::default(); rows * len];
+    let rows = data.len() / len;
     let mut at = 0;
     group.bench_function(BenchmarkId::new(name, set), |b| {
         b.iter(|| {
