@@ -9,15 +9,14 @@ Read next: `losses.py`, `fit.py`.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence
 
 import numpy as np
 import torch
 
 from .captions import phrase
-from .lm import EOS, Llama, Past, generate
+from .lm import EOS, Llama, Past
 from .losses import caption_loss
 from .maps import Maps
 from .wordings import ASKS, ASSISTANT, END, PREAMBLE, REPLIES, USER
@@ -135,15 +134,22 @@ def train(lm: Llama, maps: Maps, captions: Sequence[str], features: torch.Tensor
 
 
 @torch.inference_mode()
-def evaluate(lm: Llama, maps: Maps, captions: Sequence[str], features: torch.Tensor, encode, decode, content: Callable[[str], set], say: int = 60) -> Dict[str, object]:
-    """Caption loss, and the share of the first `say` pictures whose greedy caption shares a content word with the truth."""
-    tokens = maps.visual_tokens(features)
-    losses = [float(loss_of(lm, captions[i : i + 32], encode, tokens[i : i + 32])) for i in range(0, len(captions), 32)]
-    said = []
-    for i in range(min(say, len(captions))):
-        embeds = torch.cat([lm.embeddings[encode(PROMPT)], tokens[i]])[None]
-        n = embeds.shape[1]
-        past = lm.forward(embeds, torch.arange(n)[None], torch.ones(n, n, dtype=torch.bool).tril()[None]).past
-        said.append(decode(generate(lm, encode("a picture of"), 8, past)))
-    shared = [bool(content(c) & content(t)) for c, t in zip(captions, said)]
-    return {"loss": float(np.mean(losses)), "shared_word": float(np.mean(shared)), "examples": list(zip(captions, said))[:12]}
+def describe(lm: Llama, tokens: torch.Tensor, encode, decode, new: int = 10) -> List[str]:
+    """What the model answers greedily, after "This is", when a user's turn holds a picture (its tokens `[n, k, H]`) and "What is this?"."""
+    past, n, said = lm.prefix(encode(PREAMBLE + USER)), len(tokens), []
+    asked = lm.embeddings[encode(f"What is this?{END}{ASSISTANT}This is")]
+    embeds = torch.cat([tokens, asked.expand(n, -1, -1)], 1)
+    for _ in range(new):
+        start, length = past[0][0].shape[2], embeds.shape[1]
+        allowed = torch.cat([torch.ones(length, start, dtype=torch.bool), torch.ones(length, length, dtype=torch.bool).tril()], 1)
+        result = lm.forward(embeds, torch.arange(start, start + length)[None].expand(n, -1), allowed.expand(n, -1, -1), past)
+        said.append(lm.logits(result.hidden[0][:, -1]).argmax(1))
+        embeds, past = lm.embeddings[said[-1]][:, None], result.past
+    ends = (0, EOS)
+    cut = lambda ids: ids[: next((i for i, t in enumerate(ids) if t in ends), len(ids))]
+    return [decode(cut(ids)).strip() for ids in torch.stack(said, 1).tolist()]
+
+
+def shared(truth: Sequence[str], said: Sequence[str], content: Callable[[str], set]) -> float:
+    """The share of captions that have a content word in common with the truth."""
+    return float(np.mean([bool(content(a) & content(b)) for a, b in zip(truth, said)]))

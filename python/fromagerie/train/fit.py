@@ -40,9 +40,9 @@ def read_config(path: Path = CONFIG) -> dict:
     return json.loads(path.read_text("utf-8"))
 
 
-def open_cache(data: Path, config: dict) -> Cache:
-    """Cached features and states for the configured encoders and layers."""
-    return Cache(data, config["encoders"], config["layers"])
+def open_cache(data: Path, config: dict, rows: Optional[List[dict]] = None) -> Cache:
+    """Cached features and states for the configured encoders and layers; `rows`: of `pairs.jsonl`, under another split perhaps."""
+    return Cache(data, config["encoders"], config["layers"], rows)
 
 
 def train_retrieval(cache: Cache, config: dict, splits: Sequence[str], hide: Sequence[str], log: Optional[list] = None) -> Maps:

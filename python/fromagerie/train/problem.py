@@ -26,9 +26,9 @@ from .wordings import WORDINGS
 class Cache:
     """Everything cached under one data folder, addressed by caption and row."""
 
-    def __init__(self, data: Path, encoders: Sequence[str], layers: Sequence[int]) -> None:
+    def __init__(self, data: Path, encoders: Sequence[str], layers: Sequence[int], rows: Optional[List[dict]] = None) -> None:
         self.data, self.encoders, self.layers = data, tuple(encoders), tuple(layers)
-        self.rows = load(data)
+        self.rows = load(data) if rows is None else rows
         self.features = np.concatenate([vision.cached(data, e, splits=()) for e in encoders], 1)
         self.known: Dict[str, Dict[str, np.ndarray]] = {}
         for path in sorted((data / "states").glob("*.npz")):

@@ -47,7 +47,7 @@ class Groups:
 
 def concept_groups(captions: Iterable[str], wordnet: WordNet) -> Dict[str, str]:
     """Each caption's group: its head noun's representative after joining synonyms."""
-    head = {c: heads(c, wordnet)[0] if heads(c, wordnet) else c for c in captions}
+    head = head_of(captions, wordnet)
     groups = Groups()
     for word in sorted(set(head.values())):
         for other in sorted(wordnet.synonyms(word)):
@@ -87,6 +87,27 @@ def assign(items: Sequence[Item], wordnet: WordNet, core: Set[str], test: int, v
             where = "purged"
         splits.append(where)
     return splits
+
+
+def leaky(items: Sequence[Item], group: Dict[str, str], core: Set[str], test: int, seed: int) -> List[str]:
+    """A split through which much leaks: whole groups of captions are held out and nothing else is purged. Grouped by head noun,
+    synonyms and phrases that mention it are trained on; by the caption itself, other phrases about the same thing are too. It is here to be
+    compared with figures that were taken on such a split."""
+    pictures = Counter(group[i.caption] for i in items if i.source in core)
+    names = sorted(g for g in pictures if pictures[g] <= COMMON and not g.startswith("flag"))
+    random.Random(seed).shuffle(names)
+    held: Set[str] = set()
+    count = 0
+    while count < test and names:
+        held.add(names[-1])
+        count += pictures[names.pop()]
+    side = lambda i: "train" if group[i.caption] not in held else ("test" if i.source in core else "purged")
+    return [side(i) for i in items]
+
+
+def head_of(captions: Iterable[str], wordnet: WordNet) -> Dict[str, str]:
+    """Each caption's head noun."""
+    return {c: (heads(c, wordnet) or [c])[0] for c in captions}
 
 
 def purge_near(items: Sequence[Item], splits: List[str], embed: Optional[Callable[[List[str]], np.ndarray]]) -> List[str]:

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("numpy")
 
 from fromagerie.train.sources import Item  # noqa: E402
-from fromagerie.train.split import assign, concept_groups, leaks  # noqa: E402
+from fromagerie.train.split import assign, concept_groups, head_of, leaks, leaky  # noqa: E402
 from fromagerie.train.wordnet import WordNet  # noqa: E402
 
 SYNSETS = [("hedgehog", "porcupine"), ("car", "auto"), ("cat",), ("dog",), ("boat",), ("tree",), ("apple",), ("house", "home")]
@@ -55,3 +55,17 @@ def test_no_held_out_concept_is_named_in_training(wordnet, seed):
 def test_a_leak_is_found(wordnet):
     pair = [Item("core", "l", "a", "hedgehog"), Item("core", "l", "b", "cat with porcupine")]
     assert leaks(pair, ["test", "train"], wordnet) == {"porcupine": ["cat with porcupine"]}
+
+
+@pytest.mark.parametrize("by", ["head", "caption"])
+def test_the_leaky_split_holds_out_groups_and_lets_synonyms_through(wordnet, by):
+    everything, leaked = items(), 0
+    group = head_of(CAPTIONS, wordnet) if by == "head" else {c: c for c in CAPTIONS}
+    for seed in range(8):
+        splits = leaky(everything, group, {"core"}, 4, seed)
+        held = {i.caption for i, s in zip(everything, splits) if s == "test"}
+        kept = {i.caption for i, s in zip(everything, splits) if s == "train"}
+        assert held and not held & kept and all(i.source == "core" for i, s in zip(everything, splits) if s == "test")
+        assert by == "caption" or ("boat" in held) == ("red boat" in held), "a head noun is held out as a whole"
+        leaked += bool(leaks(everything, splits, wordnet))
+    assert leaked, "this split lets synonyms through"
