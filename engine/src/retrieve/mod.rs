@@ -36,7 +36,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// The best `limit` items for `vector` (`[dim]`, unit length), best first; ties by key.
+/// The best `limit` items for `vector` (`[dim]`, unit length), best first; ties in the order of segments and rows.
 ///
 /// # Errors
 /// [`Error::Cancelled`]; damage in a segment that had to be read.
