@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fromagerie_models::{ImageEncoding, Pixels};
-use fromagerie_storage::{Batch, Op, Receipt, Record, Snapshot};
+use fromagerie_storage::{Batch, CollectionStats, CompactReport, Op, Receipt, Record, Snapshot, Watch};
 
 use crate::encoder::{DecodedImage, EncodedImage};
 use crate::error::{Error, ErrorKind, Result};
@@ -168,6 +168,19 @@ impl Collection {
         let mut exact = query.clone();
         exact.exact |= self.kind == IndexKind::Flat;
         retrieve::search(&self.stored.snapshot(), vector, limit, &exact, cancelled)
+    }
+
+    /// What the collection costs on disk and in memory, by part.
+    pub fn stats(&self) -> CollectionStats {
+        self.stored.stats()
+    }
+
+    /// Brings everything into as few segments as possible, without the rows that were deleted or replaced.
+    ///
+    /// # Errors
+    /// No room on the disk, which is looked at first; damage, which is to be repaired first.
+    pub fn compact(&self, watch: Watch<'_>) -> Result<CompactReport> {
+        Ok(self.stored.compact(watch)?)
     }
 
     /// Seals what is in memory into a mapped segment now.

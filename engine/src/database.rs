@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fromagerie_models::Model;
-use fromagerie_storage::{CollectionSpec, StorageError, Store, StoreOptions, VerifyReport, VerifyStep};
+use fromagerie_storage::{CollectionSpec, StorageError, Store, StoreOptions};
 
 use crate::collection::Collection;
 use crate::dialogue::held::HeldContexts;
@@ -73,7 +73,8 @@ impl Database {
     }
 
     fn open_slot(path: &Path, options: &Options, models: ModelSlot) -> Result<Database> {
-        let store = Store::open(path, StoreOptions { create: options.create, ..StoreOptions::default() })?;
+        let storage = StoreOptions { create: options.create, ..options.storage.clone() };
+        let store = if options.read_only { Store::open_read_only(path, storage)? } else { Store::open(path, storage)? };
         let contexts = HeldContexts::new(options.context_bytes_max);
         let inner = Inner { store, directory: path.to_owned(), models: Arc::new(models), contexts };
         Ok(Database { inner: Arc::new(inner) })
@@ -106,14 +107,24 @@ impl Database {
     /// [`Error::UnknownCollection`] lists the names there are.
     pub fn open_collection(&self, name: &str) -> Result<Collection> {
         check_name("collection", name)?;
-        match self.inner.store.collection(name) {
-            Ok(stored) => Collection::new(self.inner.models.clone(), stored),
+        let stored = self.named(name, self.inner.store.collection(name))?;
+        Collection::new(self.inner.models.clone(), stored)
+    }
+
+    /// What storage found under a name; when there is nothing, the names there are.
+    pub(crate) fn named<T>(&self, name: &str, found: std::result::Result<T, StorageError>) -> Result<T> {
+        match found {
             Err(StorageError::UnknownCollection { .. }) => {
-                let collections = self.inner.store.collections().into_iter().map(|c| c.name);
-                let aliases = self.inner.store.aliases().into_iter().map(|(alias, _)| alias);
-                Err(Error::UnknownCollection { name: name.to_owned(), known: collections.chain(aliases).collect() })
+                let store = &self.inner.store;
+                let open = store.collections().into_iter().map(|collection| collection.name);
+                let damaged = store.damaged().into_iter().map(|collection| collection.name);
+                let aliases = store.aliases().into_iter().map(|(alias, _)| alias);
+                Err(Error::UnknownCollection {
+                    name: name.to_owned(),
+                    known: open.chain(damaged).chain(aliases).collect(),
+                })
             }
-            Err(error) => Err(error.into()),
+            other => Ok(other?),
         }
     }
 
@@ -181,11 +192,6 @@ impl Database {
     /// Forgets an alias.
     pub fn remove_alias(&self, alias: &str) -> Result<()> {
         Ok(self.inner.store.remove_alias(alias)?)
-    }
-
-    /// Reads every live byte and reports all damage; `on_step` is told of progress.
-    pub fn verify(&self, on_step: &mut dyn FnMut(&VerifyStep)) -> Result<VerifyReport> {
-        Ok(self.inner.store.verify(on_step)?)
     }
 
     /// The retrieval embedding of words, a picture or a conversation: `[dim]`, unit length.

@@ -106,15 +106,21 @@ impl Error {
 fn storage_kind(error: &StorageError) -> ErrorKind {
     use StorageError as S;
     match error {
-        S::NoDatabase { .. } | S::UnknownCollection { .. } | S::UnknownAlias { .. } => ErrorKind::NotFound,
-        S::NameTaken { .. } => ErrorKind::AlreadyExists,
-        S::Locked { .. } => ErrorKind::Busy,
-        S::DiskFull { .. } => ErrorKind::Exhausted,
-        S::Damaged(_) | S::Catalog { .. } => ErrorKind::DataLoss,
-        S::NotADatabase { .. } | S::UnsupportedVersion { .. } | S::HasAliases { .. } | S::Dropped { .. } => {
-            ErrorKind::FailedPrecondition
+        S::NotASnapshot { .. } | S::NoDatabase { .. } | S::UnknownCollection { .. } | S::UnknownAlias { .. } => {
+            ErrorKind::NotFound
         }
+        S::NameTaken { .. } => ErrorKind::AlreadyExists,
+        S::Locked { .. } | S::Repaired { .. } => ErrorKind::Busy,
+        S::DiskFull { .. } | S::NoRoom { .. } => ErrorKind::Exhausted,
+        S::Damaged(_) | S::Catalog { .. } | S::Unrepairable { .. } => ErrorKind::DataLoss,
+        S::NotADatabase { .. }
+        | S::ReadOnly { .. }
+        | S::IsASnapshot { .. }
+        | S::UnsupportedVersion { .. }
+        | S::HasAliases { .. }
+        | S::Dropped { .. } => ErrorKind::FailedPrecondition,
         S::BadName { .. }
+        | S::BadDestination { .. }
         | S::BadSpec { .. }
         | S::KeyLength { .. }
         | S::WrongDim { .. }
@@ -133,6 +139,13 @@ fn storage_reason(error: &StorageError) -> &'static str {
         S::NoDatabase { .. } => "NO_DATABASE",
         S::NotADatabase { .. } => "NOT_A_DATABASE",
         S::Locked { .. } => "LOCKED",
+        S::ReadOnly { .. } => "READ_ONLY",
+        S::Repaired { .. } => "REPAIRED",
+        S::Unrepairable { .. } => "UNREPAIRABLE",
+        S::NoRoom { .. } => "NO_ROOM",
+        S::BadDestination { .. } => "BAD_DESTINATION",
+        S::IsASnapshot { .. } => "IS_A_SNAPSHOT",
+        S::NotASnapshot { .. } => "NOT_A_SNAPSHOT",
         S::DiskFull { .. } => "DISK_FULL",
         S::Damaged(_) => "DAMAGED",
         S::UnsupportedVersion { .. } => "OTHER_VERSION",

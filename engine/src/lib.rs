@@ -20,6 +20,7 @@
 //! `fromagerie-storage`; a write enters at [`Collection::insert`] or [`Collection::ingest`]; a conversation at
 //! [`Database::chat`], whose loop is `dialogue::reply`.
 
+mod care;
 mod collection;
 mod database;
 pub mod dialogue;
@@ -41,7 +42,10 @@ pub use database::{Database, NewCollection};
 pub use error::{Error, ErrorKind, Result};
 pub use fromagerie_index::{InstructionSet, KernelChoice, kernel_choice};
 pub use fromagerie_models::{Device, Manifest, Model, Runtime, RuntimeOptions};
-pub use fromagerie_storage::{Damage, Receipt, VerifyReport, VerifyStep};
+pub use fromagerie_storage::{
+    CatalogRepair, CollectionStats, CompactReport, CopyReport, Damage, LostBatches, LostRows, Progress, Receipt,
+    RepairReport, StoreOptions, VerifyReport, Watch,
+};
 pub use ingest::{
     Columns, Failure, FailureLog, FetchError, FetchOptions, Format, IngestEvent, IngestOptions, IngestReport, Place,
     Position, SourceError, SourceOptions, Spot, Stage, Vectors, failure_json, source_vectors,

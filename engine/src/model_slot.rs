@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use fromagerie_models::{Bundle, Device, OnnxModel, Runtime, RuntimeOptions};
+use fromagerie_storage::StoreOptions;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
@@ -19,6 +20,10 @@ pub struct Options {
     pub bundle: Option<PathBuf>,
     /// Make the directory when it does not exist.
     pub create: bool,
+    /// Only read, whoever else has the database open: see [`crate::Database::refresh`].
+    pub read_only: bool,
+    /// The bounds of storage: memory, request ids, merges. Its own `create` is not looked at.
+    pub storage: StoreOptions,
     /// Where ONNX Runtime is. `None`: `ORT_DYLIB_PATH`, next to the program, or the repository's cache.
     pub onnxruntime: Option<PathBuf>,
     /// Where the model runs.
@@ -34,6 +39,8 @@ impl Default for Options {
         Options {
             bundle: None,
             create: true,
+            read_only: false,
+            storage: StoreOptions::default(),
             onnxruntime: None,
             device: Device::Cpu,
             threads: None,

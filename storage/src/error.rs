@@ -44,11 +44,11 @@ pub enum StorageError {
         entry: String,
     },
     /// Another process (or another handle of this one) has the database open.
-    #[error("{} is open elsewhere, held by {holder}: close it there, then open it again", path.display())]
+    #[error("{} is open elsewhere, held by {holder}: close it there, or open it for reading only", path.display())]
     Locked {
         /// The database directory.
         path: PathBuf,
-        /// Pid and host of the holder, and how long it has held the lock.
+        /// Pid, command and host of the holder, and since when it has held the lock.
         holder: String,
     },
     /// An operation of the file system failed.
@@ -197,6 +197,58 @@ pub enum StorageError {
     RequestIdLength {
         /// Its length in bytes.
         bytes: usize,
+    },
+    /// The database was opened for reading only.
+    #[error("{} is open for reading only, without sessions and jobs: open it for writing", path.display())]
+    ReadOnly {
+        /// The database directory.
+        path: PathBuf,
+    },
+    /// A collection's files were replaced by what a repair made of them while this handle was held.
+    #[error("collection `{name}` was repaired: take it from the database again")]
+    Repaired {
+        /// Its name.
+        name: String,
+    },
+    /// Nothing says what a damaged collection was.
+    #[error("{} cannot be repaired: {why}; restore a snapshot, or drop the collection", path.display())]
+    Unrepairable {
+        /// The collection's directory.
+        path: PathBuf,
+        /// What is missing.
+        why: &'static str,
+    },
+    /// An operation would fill the disk.
+    #[error("{} has {free} bytes free and {needed} are needed: free some and try again", path.display())]
+    NoRoom {
+        /// Where they would be written.
+        path: PathBuf,
+        /// Bytes that the operation needs.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// A snapshot or a restored database goes to a directory of its own.
+    #[error("{} {problem}: choose a directory that does not exist yet", path.display())]
+    BadDestination {
+        /// The directory asked for.
+        path: PathBuf,
+        /// Why it will not do.
+        problem: &'static str,
+    },
+    /// The directory is a snapshot, which is not opened but restored.
+    #[error("{} is a snapshot: restore it to a directory of its own, then open that", path.display())]
+    IsASnapshot {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory holds no complete snapshot.
+    #[error("{} is no snapshot: it holds no `{file}`", path.display())]
+    NotASnapshot {
+        /// The directory.
+        path: PathBuf,
+        /// The file that every complete snapshot has.
+        file: &'static str,
     },
     /// A session's or job's id or value is out of bounds.
     #[error("session or job: id of {id_bytes} bytes (1 to 512), value of {value_bytes} bytes (at most {limit})")]

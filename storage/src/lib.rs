@@ -24,6 +24,7 @@ mod batch;
 mod catalog;
 mod codec;
 mod collection;
+mod copy;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -31,20 +32,25 @@ mod journal;
 mod lock;
 mod manifest;
 mod mmap;
+mod progress;
 mod receipts;
+mod repair;
 mod segment;
 mod snapshot;
 mod store;
 mod verify;
 
 pub use batch::{Batch, CollectionSpec, Document, KEY_BYTES_MAX, Op, Receipt, Record};
-pub use collection::{Collection, CollectionStats, SegmentBuilder};
+pub use collection::{Collection, CollectionStats, CompactReport, PartBytes, SegmentBuilder};
+pub use copy::CopyReport;
 pub use error::{Damage, StorageError};
 pub use mmap::Mapping;
+pub use progress::{Progress, Watch};
+pub use repair::{CatalogRepair, LostBatches, LostRows, RepairReport};
 pub use segment::SegmentView;
 pub use snapshot::{Location, Snapshot};
-pub use store::{CollectionInfo, DamagedCollection, OpenNote, Store, StoreOptions};
-pub use verify::{VerifyReport, VerifyStep};
+pub use store::{BuilderOf, CollectionInfo, DamagedCollection, OpenNote, Store, StoreOptions};
+pub use verify::VerifyReport;
 
 #[cfg(target_endian = "big")]
 compile_error!("files are little-endian and mapped as they are: a big-endian host cannot read them");

@@ -9,9 +9,6 @@ use bincode::{Decode, Encode};
 
 use crate::batch::Receipt;
 
-/// Ids remembered per collection.
-pub(crate) const RECEIPTS_MAX: usize = 10_000;
-
 /// A request id with the receipt of its batch.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct StoredReceipt {
@@ -19,16 +16,17 @@ pub(crate) struct StoredReceipt {
     pub(crate) receipt: Receipt,
 }
 
-/// The last [`RECEIPTS_MAX`] request ids.
-#[derive(Debug, Default)]
+/// The last request ids, as many as the store's options say.
+#[derive(Debug)]
 pub(crate) struct Receipts {
+    ids_max: usize,
     by_id: HashMap<String, Receipt>,
     oldest_first: VecDeque<String>,
 }
 
 impl Receipts {
-    pub(crate) fn from_stored(stored: Vec<StoredReceipt>) -> Receipts {
-        let mut receipts = Receipts::default();
+    pub(crate) fn from_stored(stored: Vec<StoredReceipt>, ids_max: usize) -> Receipts {
+        let mut receipts = Receipts { ids_max, by_id: HashMap::new(), oldest_first: VecDeque::new() };
         for entry in stored {
             receipts.remember(entry.request_id, entry.receipt);
         }
@@ -44,11 +42,16 @@ impl Receipts {
             return;
         }
         self.oldest_first.push_back(request_id);
-        if self.oldest_first.len() > RECEIPTS_MAX
+        if self.oldest_first.len() > self.ids_max
             && let Some(oldest) = self.oldest_first.pop_front()
         {
             self.by_id.remove(&oldest);
         }
+    }
+
+    /// Ids that are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.oldest_first.len()
     }
 
     /// Every remembered id, oldest first.
@@ -64,12 +67,13 @@ mod tests {
 
     #[test]
     fn the_oldest_id_is_forgotten_first() {
-        let mut receipts = Receipts::default();
-        for sequence in 0..=RECEIPTS_MAX as u64 {
+        let mut receipts = Receipts::from_stored(Vec::new(), 3);
+        for sequence in 0..=3 {
             receipts.remember(format!("r{sequence}"), Receipt { sequence, ..Receipt::default() });
         }
         assert_eq!(receipts.get("r0"), None);
         assert_eq!(receipts.get("r1").map(|r| r.sequence), Some(1));
-        assert_eq!(Receipts::from_stored(receipts.stored()).stored(), receipts.stored());
+        assert_eq!(Receipts::from_stored(receipts.stored(), 3).stored(), receipts.stored());
+        assert_eq!(Receipts::from_stored(receipts.stored(), 1).stored().len(), 1, "a smaller memory keeps the newest");
     }
 }

@@ -10,11 +10,14 @@ use super::{DatabaseArgs, Outcome, Output};
 pub(super) struct Collections {
     #[command(flatten)]
     database: DatabaseArgs,
+    /// Read beside the process that has the database open.
+    #[arg(long)]
+    read_only: bool,
 }
 
 impl Collections {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
-        let db = self.database.open(false)?;
+        let db = if self.read_only { self.database.open_read_only()? } else { self.database.open(false)? };
         let collections = db.collections()?;
         for collection in &collections {
             let space = collection.space().map(hex::encode);

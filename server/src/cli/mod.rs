@@ -4,14 +4,19 @@
 
 mod chat;
 mod collections;
+mod compact;
 mod doctor;
 mod generate;
 mod ingest;
 mod npy;
 mod output;
 mod parts;
+mod progress;
+mod repair;
 mod search;
 mod serve;
+mod snapshot;
+mod stats;
 mod verify;
 
 use std::io::IsTerminal;
@@ -61,6 +66,16 @@ enum Command {
     Collections(collections::Collections),
     /// Read every stored byte and report damage.
     Verify(verify::Verify),
+    /// Say what a repair of damaged collections would lose, or repair them.
+    Repair(repair::Repair),
+    /// Copy the database as it is at one moment.
+    Snapshot(snapshot::Snapshot),
+    /// Make a database of a snapshot.
+    Restore(snapshot::Restore),
+    /// Bring collections into few segments, without dead rows.
+    Compact(compact::Compact),
+    /// Say what collections cost on disk and in memory.
+    Stats(stats::Stats),
     /// Say what runs here: ONNX Runtime, device, instruction set, bundle.
     Doctor(doctor::Doctor),
 }
@@ -72,6 +87,21 @@ enum Outcome {
     Partly,
     /// Found what it was looking for, and it is bad: damage, a missing runtime.
     Bad,
+}
+
+/// Where the database is, for commands that need no model.
+#[derive(Args, Clone)]
+struct FilesArgs {
+    /// The database's directory.
+    #[arg(long, value_name = "DIR", env = "FROMAGERIE_DB")]
+    db: PathBuf,
+}
+
+impl FilesArgs {
+    /// Opens a database that is there.
+    fn open(&self, read_only: bool) -> fromagerie::Result<Database> {
+        Database::open_with(&self.db, Options { create: false, read_only, ..Options::default() })
+    }
 }
 
 /// Where the database and its model are.
@@ -115,6 +145,11 @@ impl ModelArgs {
 }
 
 impl DatabaseArgs {
+    /// Opens a database that is there for reading only, whoever has it open for writing.
+    fn open_read_only(&self) -> fromagerie::Result<Database> {
+        Database::open_with(&self.db, Options { read_only: true, ..self.model.options(false) })
+    }
+
     /// Opens the database; `create` makes it when it is not there.
     fn open(&self, create: bool) -> fromagerie::Result<Database> {
         Database::open_with(&self.db, self.model.options(create))
@@ -137,6 +172,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Generate(command) => command.run(),
         Command::Collections(command) => command.run(&output),
         Command::Verify(command) => command.run(&output),
+        Command::Repair(command) => command.run(&output),
+        Command::Snapshot(command) => command.run(&output),
+        Command::Restore(command) => command.run(&output),
+        Command::Compact(command) => command.run(&output),
+        Command::Stats(command) => command.run(&output),
         Command::Doctor(command) => command.run(&output),
     };
     match result {

@@ -31,6 +31,9 @@ pub(super) struct Search {
     /// Scan exactly, whatever index there is.
     #[arg(long)]
     exact: bool,
+    /// Search beside the process that has the database open.
+    #[arg(long)]
+    read_only: bool,
 }
 
 #[derive(Args)]
@@ -55,7 +58,7 @@ struct What {
 
 impl Search {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
-        let db = self.database.open(false)?;
+        let db = if self.read_only { self.database.open_read_only()? } else { self.database.open(false)? };
         let collection = db.open_collection(&self.collection)?;
         let query = Query {
             terms: self.what.terms()?,

@@ -31,6 +31,10 @@ impl Backend for Disk {
         Mapping::of_file(&File::open(path)?)
     }
 
+    fn read(&self, path: &Path) -> io::Result<Mapping> {
+        fs::read(path).map(|bytes| Mapping::of_bytes(&bytes))
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(dir)? {

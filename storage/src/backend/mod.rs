@@ -13,9 +13,9 @@ use std::path::Path;
 
 pub use disk::Disk;
 
-use crate::catalog::RecordStore;
+pub use crate::catalog::RecordStore;
 use crate::error::StorageError;
-use crate::lock::Lock;
+pub use crate::lock::Lock;
 use crate::mmap::Mapping;
 
 /// An entry of a directory.
@@ -35,6 +35,10 @@ pub trait Backend: Send + Sync + Debug {
     fn open(&self, path: &Path) -> io::Result<Box<dyn BackendFile>>;
     /// The file's bytes as they are now.
     fn map(&self, path: &Path) -> io::Result<Mapping>;
+    /// The same, copied: for a file that its writer may cut while it is read.
+    fn read(&self, path: &Path) -> io::Result<Mapping> {
+        self.map(path).map(|mapping| Mapping::of_bytes(mapping.bytes()))
+    }
     /// Entries of a directory, sorted by name.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
     /// A new directory; no error when it exists.
@@ -69,6 +73,39 @@ pub trait BackendFile: Send + Debug {
     /// Cuts the file to `bytes`.
     fn truncate(&mut self, bytes: u64) -> io::Result<()>;
 }
+
+/// Writes a whole file and syncs it; for directories that are not in use yet.
+pub(crate) fn write_file(backend: &dyn Backend, path: &Path, content: &[u8]) -> Result<(), StorageError> {
+    let mut file = backend.create(path).map_err(|e| StorageError::io(path, "create", e))?;
+    for piece in content.chunks(PIECE_BYTES) {
+        file.append(piece).map_err(|e| StorageError::io(path, "write", e))?;
+    }
+    file.sync().map_err(|e| StorageError::io(path, "sync", e))
+}
+
+/// Gives a file that does not change a second name, or copies it where it cannot have two. Returns whether both are
+/// one file.
+pub(crate) fn link_or_copy(backend: &dyn Backend, from: &Path, to: &Path) -> Result<bool, StorageError> {
+    match backend.link(from, to) {
+        Ok(()) => return Ok(true),
+        // A copy would empty the file that is there, which may be this very one under its second name.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(StorageError::io(to, "link", error)),
+        Err(_) => {}
+    }
+    let mapping = backend.map(from).map_err(|e| StorageError::io(from, "map", e))?;
+    write_file(backend, to, mapping.bytes()).map(|()| false)
+}
+
+/// Refuses what needs more bytes than there are free below `dir`. Where the system cannot say, nothing is refused.
+pub(crate) fn check_room(backend: &dyn Backend, dir: &Path, needed: u64) -> Result<(), StorageError> {
+    match backend.free_bytes(dir) {
+        Ok(free) if free < needed => Err(StorageError::NoRoom { path: dir.to_path_buf(), needed, free }),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes of one append when a whole file is copied.
+const PIECE_BYTES: usize = 4 << 20;
 
 /// Suffix of files that are not complete yet; found at open, they are removed.
 pub(crate) const TEMPORARY: &str = ".tmp";

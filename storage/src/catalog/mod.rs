@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use bincode::{Decode, Encode};
 
+use crate::batch::CollectionSpec;
 use crate::error::StorageError;
 
 use on_disk::OnDisk;
@@ -46,7 +47,7 @@ pub(crate) enum Tree {
 impl Tree {
     const ALL: [Tree; 4] = [Tree::Collections, Tree::Aliases, Tree::Sessions, Tree::Jobs];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Tree::Collections => "collections",
             Tree::Aliases => "aliases",
@@ -62,6 +63,8 @@ pub(crate) struct CollectionRecord {
     pub(crate) name: String,
     /// The manifest that was published last; a newer one on disk wins, an older one is damage.
     pub(crate) generation: u64,
+    /// As in the manifest: what a repair needs when that cannot be read.
+    pub(crate) spec: CollectionSpec,
 }
 
 /// Keys in order, each with something of its value.
@@ -69,6 +72,9 @@ type Pairs<T> = Vec<(Vec<u8>, T)>;
 
 /// Records of sessions and jobs: tree, key, value.
 type Salvage = Vec<(Tree, Vec<u8>, Vec<u8>)>;
+
+/// Told a tree, a key and its value.
+type EachPrecious<'a> = &'a mut dyn FnMut(Tree, &[u8], Vec<u8>) -> Result<(), StorageError>;
 
 /// An open catalog.
 #[derive(Debug)]
@@ -88,13 +94,17 @@ pub(crate) enum OpenError {
 
 impl Catalog {
     /// Opens the catalog in the directory `path`, making it when there is none, and reads all of it once. `given`: the
-    /// records of a disk that keeps them itself.
-    pub(crate) fn open(path: &Path, given: Option<Box<dyn RecordStore>>) -> Result<Catalog, OpenError> {
+    /// records of a disk that keeps them itself; else sled may have `cache_bytes` of its pages on the heap.
+    pub(crate) fn open(
+        path: &Path,
+        cache_bytes: u64,
+        given: Option<Box<dyn RecordStore>>,
+    ) -> Result<Catalog, OpenError> {
         let path = path.to_path_buf();
         if let Some(records) = given {
             return Ok(Catalog { path, records });
         }
-        let records = Box::new(OnDisk::open(&path)?);
+        let records = Box::new(OnDisk::open(&path, cache_bytes)?);
         let catalog = Catalog { path, records };
         for tree in Tree::ALL {
             if let Err(error) = catalog.records.walk(tree.name(), &mut |_, _| {}) {
@@ -148,18 +158,50 @@ impl Catalog {
         &self.path
     }
 
-    /// What is wrong with the catalog, record by record.
-    pub(crate) fn check(&self) -> Vec<StorageError> {
-        let mut problems = Vec::new();
+    /// How many records there are, and what is wrong with which.
+    pub(crate) fn check(&self) -> (u64, Vec<StorageError>) {
+        let (mut records, mut problems) = (0, Vec::new());
         for tree in Tree::ALL {
             let walked = self.walk(tree, &mut |key, stored| {
+                records += 1;
                 if !value::is_good(tree.name(), key, stored) {
                     problems.push(self.bad(tree, key));
                 }
             });
             problems.extend(walked.err());
         }
-        problems
+        (records, problems)
+    }
+
+    /// Records whose checksum is wrong: tree, key and the bytes as they are stored.
+    pub(crate) fn damaged_records(&self) -> Result<Salvage, StorageError> {
+        let mut bad = Vec::new();
+        for tree in Tree::ALL {
+            self.walk(tree, &mut |key, stored| {
+                if !value::is_good(tree.name(), key, stored) {
+                    bad.push((tree, key.to_vec(), stored.to_vec()));
+                }
+            })?;
+        }
+        Ok(bad)
+    }
+
+    /// Every record of sessions and jobs, one after the other, until `each` fails.
+    ///
+    /// # Errors
+    /// [`StorageError::Catalog`] names the first whose checksum is wrong.
+    pub(crate) fn each_precious(&self, each: EachPrecious<'_>) -> Result<(), StorageError> {
+        let mut done = Ok(());
+        for tree in [Tree::Sessions, Tree::Jobs] {
+            self.walk(tree, &mut |key, stored| {
+                if done.is_ok() {
+                    done = value::unwrap::<Vec<u8>>(tree.name(), key, stored)
+                        .ok_or_else(|| self.bad(tree, key))
+                        .and_then(|value| each(tree, key, value));
+                }
+            })?;
+        }
+        done
     }
 
     /// What only the catalog knows, as far as it can be read before the first failure of each tree.

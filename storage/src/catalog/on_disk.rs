@@ -14,8 +14,6 @@ use crate::error::StorageError;
 
 use super::{OpenError, RecordStore};
 
-/// Pages that sled keeps on the heap.
-const CACHE_BYTES: u64 = 8 << 20;
 /// Tries to open, 20 ms apart: an earlier handle of this process may still be letting go of sled's own lock.
 const OPEN_TRIES: u32 = 100;
 
@@ -23,18 +21,20 @@ const OPEN_TRIES: u32 = 100;
 #[derive(Debug)]
 pub(super) struct OnDisk {
     path: PathBuf,
+    cache_bytes: u64,
     /// None after an I/O error, and while the disk is too full to open it.
     db: Mutex<Option<sled::Db>>,
 }
 
 impl OnDisk {
-    pub(super) fn open(path: &Path) -> Result<OnDisk, OpenError> {
-        let db = match open_sled(path) {
+    /// `cache_bytes`: heap for sled's pages.
+    pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<OnDisk, OpenError> {
+        let db = match open_sled(path, cache_bytes) {
             // Not even room to open: the files are read without it, and it is tried again when it is asked.
             Err(OpenError::Unavailable(StorageError::DiskFull { .. })) => None,
             opened => Some(opened?),
         };
-        Ok(OnDisk { path: path.to_path_buf(), db: Mutex::new(db) })
+        Ok(OnDisk { path: path.to_path_buf(), cache_bytes, db: Mutex::new(db) })
     }
 
     fn fenced<T>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> io::Result<T> {
@@ -55,7 +55,7 @@ impl OnDisk {
         if let Some(db) = &*db {
             return Ok(db.clone());
         }
-        let opened = open_sled(&self.path).map_err(|error| match error {
+        let opened = open_sled(&self.path, self.cache_bytes).map_err(|error| match error {
             OpenError::Damaged { cause, .. } => io::Error::other(cause),
             OpenError::Unavailable(StorageError::DiskFull { .. }) => io::ErrorKind::StorageFull.into(),
             OpenError::Unavailable(error) => io::Error::other(error.to_string()),
@@ -95,9 +95,9 @@ impl RecordStore for OnDisk {
     }
 }
 
-fn open_sled(path: &Path) -> Result<sled::Db, OpenError> {
+fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
     let config =
-        sled::Config::new().path(path).cache_capacity(CACHE_BYTES).mode(sled::Mode::LowSpace).flush_every_ms(None);
+        sled::Config::new().path(path).cache_capacity(cache_bytes).mode(sled::Mode::LowSpace).flush_every_ms(None);
     let damaged = |cause: String| OpenError::Damaged { cause, salvage: Vec::new() };
     let mut tries = 0;
     loop {

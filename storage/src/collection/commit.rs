@@ -18,11 +18,6 @@ use crate::journal::record;
 use super::rows::Plan;
 use super::{Inner, State};
 
-/// Bytes of one append, unless a single batch is larger.
-const GROUP_BYTES_MAX: usize = 64 << 20;
-/// How many times the seal budget memory may hold before writers wait for a seal.
-const BUDGETS_MAX: u64 = 4;
-
 type Answer = Result<Receipt, StorageError>;
 
 /// What a sleeping writer is woken for.
@@ -74,12 +69,12 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    fn take_group(&mut self) -> Vec<Pending> {
+    fn take_group(&mut self, bytes_max: usize) -> Vec<Pending> {
         let mut group = Vec::new();
         let mut bytes = 0;
         while let Some(next) = self.pending.front() {
             bytes += next.payload.len();
-            if bytes > GROUP_BYTES_MAX && !group.is_empty() {
+            if bytes > bytes_max && !group.is_empty() {
                 break;
             }
             group.extend(self.pending.pop_front());
@@ -94,12 +89,13 @@ impl Inner {
     /// # Errors
     /// Why there is no room: the seal's error, or that of the last one while seals rest.
     pub(super) fn make_room(&self) -> Result<(), StorageError> {
-        if !self.over_budget(BUDGETS_MAX) {
+        let budgets_max = self.root.options.memory_budgets_max;
+        if !self.over_budget(budgets_max) {
             return Ok(());
         }
         let sealed = self.resting().map_or_else(|| self.seal(), Err);
         // A merge that failed after the seal concerns no writer.
-        if self.over_budget(BUDGETS_MAX) { sealed } else { Ok(()) }
+        if self.over_budget(budgets_max) { sealed } else { Ok(()) }
     }
 
     /// Commits a checked batch, together with whatever else is queued.
@@ -125,7 +121,7 @@ impl Inner {
     fn lead(&self) {
         let mut lead = Lead { inner: self, group: Vec::new() };
         let mut state = self.state.lock();
-        let group = self.queue.lock().take_group();
+        let group = self.queue.lock().take_group(self.root.options.group_bytes_max);
         lead.group = group.iter().map(|pending| pending.slot.clone()).collect();
         self.commit(&mut state, group);
     }

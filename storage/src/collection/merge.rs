@@ -4,6 +4,7 @@
 //! so is a segment of which more than half is dead. The merge reads the segments as the manifest has them, and rows
 //! that died since are carried over in memory (the journal still knows why they died).
 
+use crate::backend;
 use crate::error::StorageError;
 use crate::segment::SegmentView;
 
@@ -16,6 +17,11 @@ impl Inner {
     /// Merges until no tier is full.
     pub(super) fn merge_tiers(&self, published: &mut Published) -> Result<(), StorageError> {
         while let Some(sources) = self.choose(published) {
+            let needed = sources.iter().map(SegmentView::live_bytes).sum();
+            if let Err(error) = backend::check_room(&*self.root.backend, &self.dir, needed) {
+                tracing::warn!(collection = %self.name, %error, "segments are not merged for now");
+                return Ok(());
+            }
             if let Err(error) = self.merge(published, &sources) {
                 if error.damage().is_some() {
                     // Left as they are: what can be read still is, and `verify` names what cannot.
@@ -27,7 +33,8 @@ impl Inner {
         Ok(())
     }
 
-    fn merge(&self, published: &mut Published, sources: &[SegmentView]) -> Result<(), StorageError> {
+    /// Makes one segment of the live rows of `sources`, and publishes it in their place.
+    pub(super) fn merge(&self, published: &mut Published, sources: &[SegmentView]) -> Result<(), StorageError> {
         let new = self.build_segment(published, sources)?;
         let mut segments = published.segments.clone();
         segments.retain(|view| sources.iter().all(|source| source.id() != view.id()));

@@ -5,13 +5,17 @@
 //! publisher's (one seal at a time), then the writer's (held for an append, never while a segment is written). Readers
 //! take neither.
 
+pub(crate) mod capture;
 mod commit;
+mod compact;
 pub(crate) mod create;
+pub(crate) mod follow;
 mod keep;
 mod merge;
 pub(crate) mod open;
-mod rows;
-mod seal;
+pub(crate) mod rows;
+pub(crate) mod seal;
+mod stats;
 mod trouble;
 
 use std::collections::HashSet;
@@ -31,7 +35,10 @@ use crate::segment::SegmentView;
 use crate::snapshot::Snapshot;
 use crate::store::root::Root;
 
+pub use compact::CompactReport;
 use rows::Rows;
+pub(crate) use seal::graph_of;
+pub use stats::{CollectionStats, PartBytes};
 use trouble::Trouble;
 
 /// Makes the graph of a segment that is being sealed.
@@ -45,33 +52,6 @@ pub trait SegmentBuilder: Send + Sync {
 #[derive(Clone)]
 pub struct Collection {
     pub(crate) inner: Arc<Inner>,
-}
-
-/// Numbers about a collection.
-#[derive(Debug, Clone, Default)]
-pub struct CollectionStats {
-    /// Live items.
-    pub live: u64,
-    /// Rows that were deleted or replaced and still take space.
-    pub dead: u64,
-    /// Segments in files.
-    pub sealed_segments: u32,
-    /// Segments in memory.
-    pub memory_segments: u32,
-    /// Rows in memory.
-    pub memory_rows: u64,
-    /// Heap that those take, in bytes.
-    pub memory_bytes: u64,
-    /// Size of the sealed segments' files in bytes.
-    pub sealed_bytes: u64,
-    /// Size of the journal that takes new batches, in bytes.
-    pub journal_bytes: u64,
-    /// Sequence of the last batch.
-    pub sequence: u64,
-    /// Generation of the manifest.
-    pub generation: u64,
-    /// Why the last seal or merge failed; none when it succeeded. Nothing is lost by it: it is tried again.
-    pub last_seal_error: Option<StorageError>,
 }
 
 /// What the handles of one collection share.
@@ -88,7 +68,7 @@ pub(crate) struct Inner {
     builder: ArcSwapOption<Arc<dyn SegmentBuilder>>,
     pub(crate) seal_requested: AtomicBool,
     /// Of the newest manifest, for `stats`.
-    generation: AtomicU64,
+    pub(crate) generation: AtomicU64,
     sizes: Sizes,
     trouble: Mutex<Option<Trouble>>,
 }
@@ -179,32 +159,6 @@ impl Collection {
     /// Sets who makes the graphs of segments sealed from now on.
     pub fn set_segment_builder(&self, builder: Arc<dyn SegmentBuilder>) {
         self.inner.builder.store(Some(Arc::new(builder)));
-    }
-
-    /// Numbers about the collection.
-    pub fn stats(&self) -> CollectionStats {
-        let snapshot = self.snapshot();
-        let mut stats = CollectionStats {
-            live: snapshot.len() as u64,
-            sequence: snapshot.sequence(),
-            memory_rows: self.inner.sizes.memory_rows.load(Ordering::Relaxed),
-            memory_bytes: self.inner.sizes.memory_bytes.load(Ordering::Relaxed),
-            journal_bytes: self.inner.sizes.journal_bytes.load(Ordering::Relaxed),
-            generation: self.inner.generation.load(Ordering::Relaxed),
-            last_seal_error: self.inner.trouble.lock().as_ref().map(|trouble| trouble.error.clone()),
-            ..CollectionStats::default()
-        };
-        for segment in snapshot.segments() {
-            stats.dead += u64::from(segment.rows() - segment.live_rows());
-            match segment.sealed_body() {
-                Some(sealed) => {
-                    stats.sealed_segments += 1;
-                    stats.sealed_bytes += sealed.file_bytes();
-                }
-                None => stats.memory_segments += 1,
-            }
-        }
-        stats
     }
 }
 

@@ -37,30 +37,50 @@ pub(crate) fn open(
     expected: Option<u64>,
     notes: &mut Vec<OpenNote>,
 ) -> Result<Inner, StorageError> {
+    open_again(root, id, expected, &[], notes)
+}
+
+/// The same; a segment that `known` has mapped already is not mapped, and not checked, again.
+pub(super) fn open_again(
+    root: &Arc<Root>,
+    id: u64,
+    expected: Option<u64>,
+    known: &[SegmentView],
+    notes: &mut Vec<OpenNote>,
+) -> Result<Inner, StorageError> {
     let dir = dir_of(&root.collections_dir(), id);
     let backend = &*root.backend;
-    // A manifest or a journal that an earlier process did not live to sync is as good as published from here on.
-    backend.sync_dir(&dir).map_err(|e| StorageError::io(&dir, "sync", e))?;
+    if !root.is_read_only() {
+        // A manifest or a journal that an earlier process did not live to sync is as good as published from here on.
+        backend.sync_dir(&dir).map_err(|e| StorageError::io(&dir, "sync", e))?;
+    }
     let entries = backend.list(&dir).map_err(|e| StorageError::io(&dir, "list", e))?;
     let manifest = newest_manifest(backend, &dir, id, &entries, expected)?;
-    let segments = open_segments(backend, &dir, &manifest)?;
+    let segments = open_segments(backend, &dir, &manifest, known)?;
     let mut replay = Replay {
         rows: Rows::new(&manifest.spec, segments.clone()),
-        receipts: Receipts::from_stored(manifest.receipts.clone()),
+        receipts: Receipts::from_stored(manifest.receipts.clone(), root.options.request_ids_max),
         sequence: manifest.sequence,
     };
     let journals = journals_after(&entries, manifest.sequence);
-    let (journal, cut) = replay_journals(backend, &dir, &manifest, &journals, &mut replay)?;
+    let (journal, cut) = replay_journals(root, &dir, &manifest, &journals, &mut replay)?;
     notes.extend(cut);
 
-    let keep = Keep {
-        generation: manifest.generation,
-        first_journal: manifest.sequence + 1,
-        segments: segments.iter().map(SegmentView::id).collect(),
+    if !root.is_read_only() {
+        let keep = Keep {
+            generation: manifest.generation,
+            first_journal: manifest.sequence + 1,
+            segments: segments.iter().map(SegmentView::id).collect(),
+        };
+        keep.remove_others(backend, &dir);
+    }
+    let state = State {
+        journal,
+        rows: replay.rows,
+        receipts: replay.receipts,
+        sequence: replay.sequence,
+        halted: root.is_read_only().then(|| root.read_only()),
     };
-    keep.remove_others(backend, &dir);
-    let state =
-        State { journal, rows: replay.rows, receipts: replay.receipts, sequence: replay.sequence, halted: None };
     let generation = manifest.generation.into();
     let published = Published {
         generation: manifest.generation,
@@ -112,8 +132,20 @@ fn newest_manifest(
     Ok(manifest)
 }
 
-fn open_segments(backend: &dyn Backend, dir: &Path, manifest: &Manifest) -> Result<Vec<SegmentView>, StorageError> {
-    manifest.segments.iter().map(|entry| open_segment(backend, dir, manifest, entry)).collect()
+fn open_segments(
+    backend: &dyn Backend,
+    dir: &Path,
+    manifest: &Manifest,
+    known: &[SegmentView],
+) -> Result<Vec<SegmentView>, StorageError> {
+    let open = |entry: &SegmentEntry| {
+        let mut bodies = known.iter().filter_map(SegmentView::sealed_body);
+        match bodies.find(|body| body.header.segment == entry.id && body.footer_crc == entry.footer_crc) {
+            Some(body) => Ok(SegmentView::sealed(body.clone(), dead_of(dir, manifest, entry)?)),
+            None => open_segment(backend, dir, manifest, entry),
+        }
+    };
+    manifest.segments.iter().map(open).collect()
 }
 
 /// Maps a segment and checks that it is the one that the manifest names.
@@ -133,11 +165,14 @@ pub(crate) fn open_segment(
     if !same {
         return Err(StorageError::damaged(&sealed.path, 0, "segment: not the one that the manifest names"));
     }
-    let dead = DeadRows::from_stored(&entry.dead, entry.rows).ok_or_else(|| {
+    Ok(SegmentView::sealed(Arc::new(sealed), dead_of(dir, manifest, entry)?))
+}
+
+fn dead_of(dir: &Path, manifest: &Manifest, entry: &SegmentEntry) -> Result<DeadRows, StorageError> {
+    DeadRows::from_stored(&entry.dead, entry.rows).ok_or_else(|| {
         let path = dir.join(manifest::file_name(manifest.generation));
         StorageError::damaged(&path, 0, format!("manifest: dead rows do not fit segment {}", entry.id))
-    })?;
-    Ok(SegmentView::sealed(Arc::new(sealed), dead))
+    })
 }
 
 /// First sequences of the journals that hold batches after `sequence`, ascending.
@@ -152,14 +187,15 @@ fn journals_after(entries: &[Entry], sequence: u64) -> Vec<u64> {
 }
 
 /// What journals are replayed into.
-struct Replay {
-    rows: Rows,
-    receipts: Receipts,
-    sequence: u64,
+pub(crate) struct Replay {
+    pub(crate) rows: Rows,
+    pub(crate) receipts: Receipts,
+    pub(crate) sequence: u64,
 }
 
 impl Replay {
-    fn apply(&mut self, sequence: u64, batch: Batch) -> Result<(), StorageError> {
+    /// Applies a batch that a journal holds.
+    pub(crate) fn apply(&mut self, sequence: u64, batch: Batch) -> Result<(), StorageError> {
         let plan = self.rows.plan(&batch)?;
         let request_id = batch.request_id.clone();
         let receipt = self.rows.apply(sequence, batch, &plan);
@@ -172,12 +208,13 @@ impl Replay {
 }
 
 fn replay_journals(
-    backend: &dyn Backend,
+    root: &Root,
     dir: &Path,
     manifest: &Manifest,
     journals: &[u64],
     replay: &mut Replay,
 ) -> Result<(Journal, Option<OpenNote>), StorageError> {
+    let backend = &*root.backend;
     let mut last: Option<(Identity, Mapping, ScanEnd)> = None;
     let mut next_sequence = manifest.sequence + 1;
     let identity = |first_sequence| Identity { collection: manifest.collection, first_sequence };
@@ -186,7 +223,8 @@ fn replay_journals(
             break;
         }
         let path = dir.join(identity(first).file_name());
-        let mapping = backend.map(&path).map_err(|e| StorageError::io(&path, "map", e))?;
+        let mapping = if root.is_read_only() { backend.read(&path) } else { backend.map(&path) };
+        let mapping = mapping.map_err(|e| StorageError::io(&path, "map", e))?;
         let is_last = place + 1 == journals.len();
         let end = scan::scan(&path, mapping.bytes(), identity(first), is_last, &mut |sequence, batch| {
             check(&batch, &manifest.spec)
@@ -202,6 +240,9 @@ fn replay_journals(
         let what = format!("the journal that begins with batch {next_sequence} is missing");
         return Err(StorageError::damaged(&path, 0, what));
     };
+    if root.is_read_only() {
+        return Ok((Journal::closed(dir, identity, end.good_bytes), None));
+    }
     let journal = Journal::reopen(backend, dir, identity, mapping.bytes(), end)?;
     let cut = (end.torn_bytes > 0).then(|| OpenNote::JournalTailCut {
         path: journal.path.clone(),

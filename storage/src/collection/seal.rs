@@ -14,14 +14,12 @@ use crate::journal::Identity;
 use crate::journal::append::{AppendError, Journal};
 use crate::manifest::{Manifest, SegmentEntry};
 use crate::receipts::StoredReceipt;
-use crate::segment::dead::DeadRows;
 use crate::segment::layout::{BLOCK_BYTES, Header};
-use crate::segment::sealed::Sealed;
 use crate::segment::{SegmentView, build};
 
 use super::keep::Keep;
 use super::rows::Rows;
-use super::{Inner, Published, State};
+use super::{Inner, Published, SegmentBuilder, State};
 
 /// A segment may be larger than what is known of its rows, by one part of so many.
 const ROOM_SHARE: u64 = 8;
@@ -60,7 +58,7 @@ impl Inner {
         }
     }
 
-    fn seal_memory(&self, published: &mut Published) -> Result<(), StorageError> {
+    pub(super) fn seal_memory(&self, published: &mut Published) -> Result<(), StorageError> {
         let Some(frozen) = self.freeze(published)? else {
             return Ok(());
         };
@@ -132,10 +130,10 @@ impl Inner {
             rows,
             block_bytes: BLOCK_BYTES as u32,
         };
-        let graph = |vectors: &[f32], dim: usize| self.build_graph(vectors, dim);
-        build::build(&*self.root.backend, &self.dir, header, sources, &graph)?;
-        let sealed = Sealed::open(&*self.root.backend, &self.dir, segment)?;
-        Ok(Some(SegmentView::sealed(Arc::new(sealed), DeadRows::default())))
+        let builder = self.builder.load_full();
+        let builder = builder.as_ref().map(|builder| &***builder);
+        let graph = |vectors: &[f32], dim: usize| graph_of(builder, &self.name, vectors, dim);
+        build::make(&*self.root.backend, &self.dir, header, sources, &graph).map(Some)
     }
 
     /// Refuses to begin what will not fit.
@@ -149,13 +147,18 @@ impl Inner {
         }
     }
 
-    fn build_graph(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
-        let builder = self.builder.load_full()?;
-        let built = catch_unwind(AssertUnwindSafe(|| builder.build(vectors, dim)));
-        built.unwrap_or_else(|_| {
-            tracing::error!(collection = %self.name, "the segment builder panicked: this segment has no graph");
-            None
-        })
+    /// The manifest that says what `published` says.
+    pub(super) fn manifest_of(&self, published: &Published) -> Manifest {
+        Manifest {
+            collection: self.id,
+            generation: published.generation,
+            name: self.name.clone(),
+            spec: self.spec.clone(),
+            sequence: published.sequence,
+            next_segment: published.next_segment,
+            segments: published.segments.iter().filter_map(entry_of).collect(),
+            receipts: published.receipts.clone(),
+        }
     }
 
     /// Makes `segments`, as they were at `sequence`, the newest generation.
@@ -210,8 +213,10 @@ impl Inner {
     }
 
     pub(super) fn tell_catalog(&self, published: &Published) {
-        let record = CollectionRecord { name: self.name.clone(), generation: published.generation };
-        self.root.told(self.root.catalog.put(Tree::Collections, &catalog::collection_key(self.id), &record));
+        let (name, spec) = (self.name.clone(), self.spec.clone());
+        let record = CollectionRecord { name, generation: published.generation, spec };
+        let key = catalog::collection_key(self.id);
+        self.root.told(self.root.catalog().and_then(|known| known.put(Tree::Collections, &key, &record)));
     }
 
     /// Removes files that the newest generation does not need. What cannot be removed is tried again at open.
@@ -246,7 +251,22 @@ fn carry_deaths(rows: &Rows, sources: &[SegmentView], new: Option<&mut SegmentVi
     Ok(())
 }
 
-fn entry_of(view: &SegmentView) -> Option<SegmentEntry> {
+/// What a builder makes of a segment's vectors; none also when it panics, since a segment without a graph is whole.
+pub(crate) fn graph_of(
+    builder: Option<&dyn SegmentBuilder>,
+    collection: &str,
+    vectors: &[f32],
+    dim: usize,
+) -> Option<Vec<u8>> {
+    let built = catch_unwind(AssertUnwindSafe(|| builder?.build(vectors, dim)));
+    built.unwrap_or_else(|_| {
+        tracing::error!(collection, "the segment builder panicked: this segment has no graph");
+        None
+    })
+}
+
+/// What a manifest says of a segment.
+pub(crate) fn entry_of(view: &SegmentView) -> Option<SegmentEntry> {
     let sealed = view.sealed_body()?;
     Some(SegmentEntry {
         id: view.id(),

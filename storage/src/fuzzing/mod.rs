@@ -62,7 +62,7 @@ pub fn manifest(bytes: &[u8]) {
             let dead = DeadRows::from_stored(&entry.dead, entry.rows);
             assert!(dead.is_none_or(|dead| dead.count() <= entry.rows));
         }
-        let _ = Receipts::from_stored(manifest.receipts);
+        let _ = Receipts::from_stored(manifest.receipts, 100);
     });
 }
 
@@ -129,7 +129,7 @@ pub fn segment(bytes: &[u8]) {
         let mapping = Mapping::of_bytes(bytes);
         let Ok(sealed) = Sealed::of_mapping(path, mapping, header.segment) else { return };
         for part in &sealed.footer.parts {
-            recheck_part(&sealed.path, sealed.file(), part, "part", &mut |_| ());
+            recheck_part(&sealed.path, sealed.file(), part, "part", &mut |_| (), &mut |_| ());
         }
         read_segment(&SegmentView::sealed(sealed.into(), DeadRows::default()));
     });

@@ -1,5 +1,6 @@
 //! Writing a journal: create, append a group, sync.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::backend::{self, Backend, BackendFile};
@@ -65,6 +66,11 @@ impl Journal {
         Ok(Journal { identity, path, durable: end.good_bytes, file })
     }
 
+    /// A journal that another process appends to, `durable` bytes of which were read.
+    pub(crate) fn closed(dir: &Path, identity: Identity, durable: u64) -> Journal {
+        Journal { identity, path: dir.join(identity.file_name()), durable, file: Box::new(Closed) }
+    }
+
     /// Appends whole records and syncs them.
     pub(crate) fn append(&mut self, group: &[u8]) -> Result<(), AppendError> {
         if let Err(error) = self.file.append(group) {
@@ -84,5 +90,27 @@ impl Journal {
                 AppendError::Poisoned(StorageError::io(&self.path, "undo a failed append to", source))
             }
         }
+    }
+}
+
+/// What a reader holds in the place of a file that is its writer's: it takes nothing.
+#[derive(Debug)]
+struct Closed;
+
+impl BackendFile for Closed {
+    fn append(&mut self, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn rewrite(&mut self, _: u64, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn truncate(&mut self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 }

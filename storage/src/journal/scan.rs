@@ -67,6 +67,23 @@ pub(crate) fn scan(
     Ok(ScanEnd { good_bytes: at as u64, next_sequence: sequence, torn_bytes, last_group: last_group as u64 })
 }
 
+/// Hands every batch of `bytes` that can be read to `each`, whatever stands between them: what a repair tells of.
+pub(crate) fn readable(bytes: &[u8], identity: Identity, each: &mut dyn FnMut(u64, Batch)) {
+    let (seed, mut at) = (identity.seed(), 0);
+    while at < bytes.len() {
+        let found = record_at(bytes, at, seed).and_then(|(header, payload)| {
+            record::decode_batch(payload).map(|batch| (header.sequence, batch, payload.len()))
+        });
+        match found {
+            Some((sequence, batch, payload_bytes)) => {
+                each(sequence, batch);
+                at += HEADER_BYTES + payload_bytes;
+            }
+            None => at += 1,
+        }
+    }
+}
+
 fn record_at(bytes: &[u8], at: usize, seed: u32) -> Option<(Header, &[u8])> {
     let header = record::header_at(bytes, at, seed)?;
     Some((header, record::payload_at(bytes, at, header)?))

@@ -44,6 +44,8 @@ enum Bytes {
 struct Line([u8; LINE_BYTES]);
 
 const LINE_BYTES: usize = 64;
+/// Pages asked about at once.
+const RESIDENCE_PAGES: usize = 1 << 12;
 
 impl Mapping {
     /// Maps the whole of `file` as long as it is now.
@@ -83,6 +85,27 @@ impl Mapping {
         }
     }
 
+    /// How many of the bytes are in memory now, in whole pages; none where the system does not say.
+    pub(crate) fn resident_bytes(&self) -> Option<u64> {
+        let Bytes::File(map) = &self.bytes else {
+            return Some(self.bytes().len() as u64);
+        };
+        let page = rustix::param::page_size();
+        let mut resident = 0;
+        for piece in map.chunks(RESIDENCE_PAGES * page) {
+            let mut pages = vec![0_u8; piece.len().div_ceil(page)];
+            // SAFETY: a piece starts at a page of the map, which lives as long as `self`, and `pages` has room for a
+            // byte of each page that the piece touches.
+            let done =
+                unsafe { libc::mincore(piece.as_ptr().cast_mut().cast(), piece.len(), pages.as_mut_ptr().cast()) };
+            if done != 0 {
+                return None;
+            }
+            resident += pages.iter().filter(|&&page| page & 1 == 1).count() * page;
+        }
+        Some(resident.min(map.len()) as u64)
+    }
+
     /// The bytes. The first is aligned to 64.
     pub fn bytes(&self) -> &[u8] {
         match &self.bytes {
@@ -111,6 +134,20 @@ pub(crate) fn bytes_of(floats: &[f32]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_touched_is_resident() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len((3 * RESIDENCE_PAGES * 4096) as u64).unwrap();
+        let map = Mapping::of_file(&file).unwrap();
+        let before = map.resident_bytes().unwrap();
+        assert_eq!(map.bytes()[2 * RESIDENCE_PAGES * 4096], 0);
+        let after = map.resident_bytes().unwrap();
+        assert!(before < after && after < map.bytes().len() as u64, "{before} {after}");
+        assert!(map.bytes().iter().all(|&byte| byte == 0));
+        assert_eq!(map.resident_bytes(), Some(map.bytes().len() as u64));
+        assert_eq!(Mapping::of_bytes(&[0; 100]).resident_bytes(), Some(100));
+    }
 
     #[test]
     fn floats_survive_the_cast_and_bad_alignment_is_refused() {

@@ -4,6 +4,7 @@
 //! over the vectors as they already lie in the new file, so a large merge does not copy them to the heap.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::backend::{Backend, TEMPORARY};
 use crate::codec;
@@ -11,18 +12,36 @@ use crate::error::StorageError;
 use crate::mmap;
 
 use super::SegmentView;
+use super::dead::DeadRows;
 use super::file::{PartWriter, Writer};
 use super::layout::{self, Header, Part, PartKind};
+use super::sealed::Sealed;
 
 /// Makes the graph of a segment: `(vectors, dim)` to bytes, or none.
 pub(crate) type GraphOf<'a> = &'a dyn Fn(&[f32], usize) -> Option<Vec<u8>>;
+
+/// Writes the live rows of `sources` as a new segment, durably, and opens it.
+///
+/// # Errors
+/// An I/O error or damage in a source.
+pub(crate) fn make(
+    backend: &dyn Backend,
+    dir: &Path,
+    header: Header,
+    sources: &[SegmentView],
+    graph: GraphOf<'_>,
+) -> Result<SegmentView, StorageError> {
+    build(backend, dir, header, sources, graph)?;
+    let sealed = Sealed::open(backend, dir, header.segment)?;
+    Ok(SegmentView::sealed(Arc::new(sealed), DeadRows::default()))
+}
 
 /// Writes the live rows of `sources` as a new segment file; durable on return, so that no manifest can reach the disk
 /// before what it names.
 ///
 /// # Errors
 /// An I/O error or damage in a source; the unfinished file is removed.
-pub(crate) fn build(
+fn build(
     backend: &dyn Backend,
     dir: &Path,
     header: Header,
@@ -53,7 +72,7 @@ fn write(
     let mut writer = Writer::create(backend, path)?;
     writer.write(&codec::frame(layout::HEADER, &header))?;
 
-    let vectors = write_vectors(&mut writer, header.dim as usize, sources)?;
+    let vectors = write_vectors(&mut writer, &rows)?;
     writer.flush()?;
     let graph = graph_over(backend, path, vectors, header.dim as usize, graph)?;
     write_keys(&mut writer, &rows)?;
@@ -67,16 +86,9 @@ fn write(
     writer.finish(&header)
 }
 
-fn write_vectors(writer: &mut Writer, dim: usize, sources: &[SegmentView]) -> Result<Part, StorageError> {
+fn write_vectors(writer: &mut Writer, rows: &[(&SegmentView, u32)]) -> Result<Part, StorageError> {
     writer.part(PartKind::Vectors, |out| {
-        for source in sources {
-            let vectors = source.vectors()?;
-            for row in source.live() {
-                let start = row as usize * dim;
-                out.put(mmap::bytes_of(&vectors[start..start + dim]))?;
-            }
-        }
-        Ok(())
+        rows.iter().try_for_each(|(source, row)| out.put(mmap::bytes_of(source.vector(*row)?)))
     })
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use bincode::{Decode, Encode};
 
+use crate::backend::Backend;
 use crate::codec::{self, FrameKind, read_u32, read_u64};
 use crate::error::StorageError;
 
@@ -175,21 +176,52 @@ pub(crate) fn read(path: &Path, file: &[u8]) -> Result<(Header, Footer, u32), St
         return Err(damaged("segment footer: not followed by the tail".into()));
     }
     let (crc, footer) = (footer.crc, footer.value);
-    if footer.segment != header.segment || footer.rows != header.rows {
-        return Err(damaged("segment footer: of another segment than the header".into()));
-    }
+    check_footer(&header, &footer, footer_offset as u64, &damaged)?;
     if u64::from(header.block_bytes) != BLOCK_BYTES {
         return Err(StorageError::damaged(path, 0, format!("segment header: blocks of {}", header.block_bytes)));
     }
+    Ok((header, footer, crc))
+}
+
+/// The header of a segment's file, when it is there and good.
+pub(crate) fn read_header(backend: &dyn Backend, path: &Path) -> Result<Option<Header>, StorageError> {
+    match backend.map(path) {
+        Ok(mapping) => Ok(codec::unframe(HEADER, path, mapping.bytes(), 0).ok().map(|unframed| unframed.value)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StorageError::io(path, "map", error)),
+    }
+}
+
+/// The last footer in a file that may be damaged elsewhere: one that belongs to `header` and has the checksum `crc`,
+/// when that is known. Footers begin at multiples of 64, so that it is found without the tail.
+pub(crate) fn find_footer(path: &Path, file: &[u8], header: &Header, crc: Option<u32>) -> Option<(Footer, u32)> {
+    let damaged = |what: String| StorageError::damaged(path, 0, what);
+    let places = (0..file.len().div_ceil(ALIGNMENT as usize)).rev().map(|place| place * ALIGNMENT as usize);
+    places.filter(|&at| file[at..].starts_with(&FOOTER.magic)).find_map(|at| {
+        let footer = codec::unframe::<Footer>(FOOTER, path, file, at).ok()?;
+        let is_it = crc.is_none_or(|crc| crc == footer.crc);
+        (is_it && check_footer(header, &footer.value, at as u64, &damaged).is_ok())
+            .then_some((footer.value, footer.crc))
+    })
+}
+
+fn check_footer(
+    header: &Header,
+    footer: &Footer,
+    footer_offset: u64,
+    damaged: &dyn Fn(String) -> StorageError,
+) -> Result<(), StorageError> {
+    if footer.segment != header.segment || footer.rows != header.rows {
+        return Err(damaged("segment footer: of another segment than the header".into()));
+    }
     for part in &footer.parts {
-        let inside = |offset: u64, bytes: u64| offset.checked_add(bytes).is_some_and(|end| end <= footer_offset as u64);
+        let inside = |offset: u64, bytes: u64| offset.checked_add(bytes).is_some_and(|end| end <= footer_offset);
         let sums_inside = inside(part.sums_offset, part.blocks().saturating_mul(4));
         if part.offset % ALIGNMENT != 0 || !inside(part.offset, part.bytes) || !sums_inside {
             return Err(damaged(format!("segment footer: part {} lies outside of the file", part.kind)));
         }
     }
-    check_parts(&header, &footer, &damaged)?;
-    Ok((header, footer, crc))
+    check_parts(header, footer, damaged)
 }
 
 fn check_parts(header: &Header, footer: &Footer, damaged: &dyn Fn(String) -> StorageError) -> Result<(), StorageError> {

@@ -16,6 +16,9 @@ use crate::mmap::{self, Mapping, Reading};
 
 use super::layout::{self, BLOCK_BYTES, Footer, Header, Part, PartKind};
 
+/// How often a long check says how far it is.
+const TELL_BYTES: u64 = 8 << 20;
+
 /// A mapped segment file.
 #[derive(Debug)]
 pub(crate) struct Sealed {
@@ -56,12 +59,45 @@ impl Sealed {
             let what = format!("segment header: segment {}, expected {segment}", header.segment);
             return Err(StorageError::damaged(&path, 0, what));
         }
+        Ok(Sealed::new(path, header, footer, footer_crc, mapping))
+    }
+
+    fn new(path: PathBuf, header: Header, footer: Footer, footer_crc: u32, mapping: Mapping) -> Sealed {
         let parts = PartKind::ALL.map(|kind| CheckedPart::of(kind, &footer));
-        Ok(Sealed { path, header, footer, footer_crc, mapping, parts })
+        Sealed { path, header, footer, footer_crc, mapping, parts }
+    }
+
+    /// What can still be read of the segment that `header` describes, in a file whose header, tail or checksums'
+    /// checksums may be damaged; none when its footer (of checksum `footer_crc`, when that is known) is not there.
+    ///
+    /// A block that agrees with its checksum is good even where the checksum of the checksums is not: two damages that
+    /// agree with each other are not to be expected.
+    pub(crate) fn salvage(
+        backend: &dyn Backend,
+        path: &Path,
+        header: Header,
+        footer_crc: Option<u32>,
+    ) -> Result<Option<Sealed>, StorageError> {
+        let mapping = match backend.map(path) {
+            Ok(mapping) => mapping,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StorageError::io(path, "map", error)),
+        };
+        let found = layout::find_footer(path, mapping.bytes(), &header, footer_crc);
+        Ok(found.map(|(footer, crc)| {
+            let sealed = Sealed::new(path.to_path_buf(), header, footer, crc, mapping);
+            sealed.parts.iter().flatten().for_each(|part| part.sums_good.store(true, Ordering::Release));
+            sealed
+        }))
     }
 
     pub(crate) fn file_bytes(&self) -> u64 {
         self.mapping.bytes().len() as u64
+    }
+
+    /// Bytes of the file that are in memory now; none where the system does not say.
+    pub(crate) fn resident_bytes(&self) -> Option<u64> {
+        self.mapping.resident_bytes()
     }
 
     /// All bytes of the file, unchecked, to be read in order: for `verify`.
@@ -73,6 +109,14 @@ impl Sealed {
     /// `[rows, dim]`, checked whole on first touch.
     pub(crate) fn vectors(&self) -> Result<&[f32], StorageError> {
         let bytes = self.whole(PartKind::Vectors)?.unwrap_or_default();
+        self.floats(PartKind::Vectors, bytes)
+    }
+
+    /// The vector of a row: only its own blocks are checked.
+    pub(crate) fn vector(&self, row: u32) -> Result<&[f32], StorageError> {
+        let width = u64::from(self.header.dim) * 4;
+        let start = u64::from(row) * width;
+        let bytes = self.bytes(PartKind::Vectors, start..start + width)?;
         self.floats(PartKind::Vectors, bytes)
     }
 
@@ -261,14 +305,32 @@ fn check_block(path: &Path, file: &[u8], part: &Part, name: &str, sums: &[u8], b
     Ok(())
 }
 
-/// Checks every block of a part anew, whatever was found before; each bad one goes to `report`.
-pub(crate) fn recheck_part(path: &Path, file: &[u8], part: &Part, name: &str, report: &mut dyn FnMut(StorageError)) {
-    if let Err(error) = check_sums(path, file, part, name) {
-        return report(error);
-    }
-    for block in 0..part.blocks() {
-        if let Err(error) = check_block(path, file, part, name, sums_of(file, part), block) {
+/// Checks every block of a part anew, whatever was found before; each bad one goes to `report`. `read` is told the
+/// bytes of every few megabytes.
+pub(crate) fn recheck_part(
+    path: &Path,
+    file: &[u8],
+    part: &Part,
+    name: &str,
+    report: &mut dyn FnMut(StorageError),
+    read: &mut dyn FnMut(u64),
+) {
+    let sums_good = match check_sums(path, file, part, name) {
+        Ok(()) => true,
+        Err(error) => {
             report(error);
+            false
+        }
+    };
+    let mut told = 0;
+    for block in 0..part.blocks() {
+        if sums_good && let Err(error) = check_block(path, file, part, name, sums_of(file, part), block) {
+            report(error);
+        }
+        let done = part.bytes.min((block + 1) * BLOCK_BYTES);
+        if done - told >= TELL_BYTES || done == part.bytes {
+            read(done - told);
+            told = done;
         }
     }
 }

@@ -66,7 +66,7 @@ impl SegmentView {
             Body::Memory(chunk) => chunk.heap_bytes() as u64,
             Body::Sealed(sealed) => sealed.file_bytes(),
         };
-        bytes / u64::from(self.rows()).max(1) * u64::from(self.live_rows())
+        (u128::from(bytes) * u128::from(self.live_rows()) / u128::from(self.rows().max(1))) as u64
     }
 
     /// Elements of a vector.
@@ -88,6 +88,21 @@ impl SegmentView {
         match &self.body {
             Body::Memory(chunk) => Ok(chunk.vectors()),
             Body::Sealed(sealed) => sealed.vectors(),
+        }
+    }
+
+    /// The vector of a row, `[dim]`. Of a sealed segment, only what holds it is checked.
+    ///
+    /// # Errors
+    /// [`StorageError::NoSuchRow`], or [`StorageError::Damaged`] when a checksum is wrong.
+    pub fn vector(&self, row: u32) -> Result<&[f32], StorageError> {
+        self.check_row(row)?;
+        match &self.body {
+            Body::Memory(chunk) => {
+                let start = row as usize * self.dim();
+                Ok(&chunk.vectors()[start..start + self.dim()])
+            }
+            Body::Sealed(sealed) => sealed.vector(row),
         }
     }
 
@@ -175,6 +190,15 @@ impl SegmentView {
     /// The rows that are alive, ascending.
     pub(crate) fn live(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.rows()).filter(|&row| !self.dead.contains(row))
+    }
+
+    /// Whether every part of a row can be read, and its vector has a direction.
+    pub(crate) fn is_row_whole(&self, row: u32) -> bool {
+        let directed = |vector: &[f32]| vector.iter().all(|x| x.is_finite()) && vector.iter().any(|&x| x != 0.0);
+        self.vector(row).is_ok_and(directed)
+            && self.key(row).is_ok()
+            && self.document(row).is_ok()
+            && self.features_ref(row).is_ok()
     }
 
     /// Marks a row dead in this view alone; false when it already was.

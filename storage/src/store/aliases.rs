@@ -15,7 +15,7 @@ use super::{Store, names, registry};
 
 const ALIASES: FrameKind = FrameKind { magic: *b"FROMALIA", version: 1, name: "aliases" };
 /// Name of the file in the database directory.
-pub(super) const ALIASES_FILE: &str = "aliases.fma";
+pub(crate) const ALIASES_FILE: &str = "aliases.fma";
 
 /// Alias to collection id.
 pub(crate) type Aliases = BTreeMap<String, u64>;
@@ -27,6 +27,7 @@ impl Store {
     /// [`StorageError::BadName`], [`StorageError::NameTaken`] when a collection has that name,
     /// [`StorageError::UnknownCollection`], or an I/O error.
     pub fn set_alias(&self, alias: &str, collection: &str) -> Result<(), StorageError> {
+        self.inner.root.catalog()?;
         names::check(alias)?;
         let id = self.collection(collection)?.id();
         let _changing = self.inner.changing.lock();
@@ -42,7 +43,8 @@ impl Store {
         };
         aliases.insert(alias.to_owned(), id);
         self.replace_aliases(aliases)?;
-        self.inner.root.told(self.inner.root.catalog.put(Tree::Aliases, alias.as_bytes(), &id));
+        let root = &self.inner.root;
+        root.told(root.catalog().and_then(|known| known.put(Tree::Aliases, alias.as_bytes(), &id)));
         Ok(())
     }
 
@@ -51,13 +53,15 @@ impl Store {
     /// # Errors
     /// [`StorageError::UnknownAlias`] or an I/O error.
     pub fn remove_alias(&self, alias: &str) -> Result<(), StorageError> {
+        self.inner.root.catalog()?;
         let _changing = self.inner.changing.lock();
         let mut aliases = self.inner.registry.read().aliases.clone();
         if aliases.remove(alias).is_none() {
             return Err(StorageError::UnknownAlias { alias: alias.to_owned() });
         }
         self.replace_aliases(aliases)?;
-        self.inner.root.told(self.inner.root.catalog.remove(Tree::Aliases, alias.as_bytes()));
+        let root = &self.inner.root;
+        root.told(root.catalog().and_then(|known| known.remove(Tree::Aliases, alias.as_bytes())));
         Ok(())
     }
 

@@ -3,9 +3,11 @@
 //! `open` recovers it, `aliases` and `records` (sessions, jobs) are the small ones, `root` is what collections share.
 
 pub(crate) mod aliases;
+mod care;
 mod names;
 mod note;
 pub(crate) mod open;
+mod read_only;
 mod records;
 mod registry;
 pub(crate) mod reserve;
@@ -24,8 +26,8 @@ use crate::batch::{CollectionSpec, check_spec};
 use crate::catalog::{self, CollectionRecord, Tree};
 use crate::collection::{Collection, create};
 use crate::error::StorageError;
-use crate::verify::{Verifier, VerifyReport, VerifyStep};
 
+pub use care::BuilderOf;
 pub use note::OpenNote;
 use registry::Registry;
 use root::Root;
@@ -47,6 +49,14 @@ pub struct StoreOptions {
     pub reserve_bytes: usize,
     /// How long seals rest after one failed; twice as long after each further failure, up to 64 times.
     pub seal_rest: Duration,
+    /// Request ids that each collection remembers; a repeat of an older one is applied again. About 200 bytes each.
+    pub request_ids_max: usize,
+    /// Bytes of batches that one append and fsync may bring together, unless a single batch is larger.
+    pub group_bytes_max: usize,
+    /// How many times `seal_rows` or `seal_bytes` memory may hold before writers wait for a seal.
+    pub memory_budgets_max: u64,
+    /// Heap that the catalog may use for its pages, in bytes.
+    pub catalog_cache_bytes: u64,
     /// The disk. Tests put another one here.
     pub backend: Arc<dyn Backend>,
 }
@@ -61,6 +71,10 @@ impl Default for StoreOptions {
             merge_rows_max: 4 << 20,
             reserve_bytes: 1 << 20,
             seal_rest: Duration::from_millis(100),
+            request_ids_max: 10_000,
+            group_bytes_max: 64 << 20,
+            memory_budgets_max: 4,
+            catalog_cache_bytes: 8 << 20,
             backend: Arc::new(Disk),
         }
     }
@@ -161,11 +175,12 @@ impl Store {
         registry.collections.values().filter_map(|entry| entry.as_ref().err().cloned()).collect()
     }
 
-    /// The collection of a name or an alias. One that the disk kept from opening is tried again.
+    /// The collection of a name or an alias. A reader first takes what the writer has published. One that the disk kept from opening is tried again.
     ///
     /// # Errors
     /// [`StorageError::UnknownCollection`], or why it could not be opened.
     pub fn collection(&self, name_or_alias: &str) -> Result<Collection, StorageError> {
+        self.refresh()?;
         let found = self.inner.registry.read().find(name_or_alias).cloned();
         match found {
             Some(Err(damaged)) if damaged.error.is_of_the_disk() => self.open_again(damaged.id),
@@ -179,6 +194,7 @@ impl Store {
     /// # Errors
     /// [`StorageError::BadName`], [`StorageError::NameTaken`], [`StorageError::BadSpec`] or an I/O error.
     pub fn create_collection(&self, name: &str, spec: CollectionSpec) -> Result<Collection, StorageError> {
+        self.inner.root.catalog()?;
         names::check(name)?;
         check_spec(&spec)?;
         let mut changing = self.inner.changing.lock();
@@ -197,8 +213,8 @@ impl Store {
         changing.half_made = None;
         let collection = Collection { inner: Arc::new(inner) };
         self.inner.registry.write().collections.insert(name.to_owned(), Ok(collection.clone()));
-        let record = CollectionRecord { name: name.to_owned(), generation: 1 };
-        root.told(root.catalog.put(Tree::Collections, &catalog::collection_key(id), &record));
+        let record = CollectionRecord { name: name.to_owned(), generation: 1, spec };
+        root.told(root.catalog().and_then(|known| known.put(Tree::Collections, &catalog::collection_key(id), &record)));
         Ok(collection)
     }
 
@@ -207,6 +223,7 @@ impl Store {
     /// # Errors
     /// [`StorageError::UnknownCollection`], [`StorageError::HasAliases`] or an I/O error.
     pub fn drop_collection(&self, name: &str) -> Result<(), StorageError> {
+        self.inner.root.catalog()?;
         let _changing = self.inner.changing.lock();
         let (id, collection) = self.droppable(name)?;
         let root = &self.inner.root;
@@ -226,7 +243,7 @@ impl Store {
         self.inner.registry.write().collections.remove(name);
         let collections = root.collections_dir();
         root.backend.sync_dir(&collections).map_err(|e| StorageError::io(&collections, "sync", e))?;
-        let forgotten = root.catalog.remove(Tree::Collections, &catalog::collection_key(id));
+        let forgotten = root.catalog()?.remove(Tree::Collections, &catalog::collection_key(id));
         let removed = match &forgotten {
             Ok(_) => root.backend.remove_dir(&dropped),
             // Its name stays until the next open, which has the catalog forget it.
@@ -239,26 +256,8 @@ impl Store {
         Ok(())
     }
 
-    /// Reads every live byte of the database again and lists all damage; `watch` is called after each file.
-    ///
-    /// # Errors
-    /// An I/O error that is not damage: the report would not be complete.
-    pub fn verify(&self, watch: &mut dyn FnMut(&VerifyStep)) -> Result<VerifyReport, StorageError> {
-        let root = &self.inner.root;
-        let mut verifier = Verifier::new(watch);
-        verifier.database(root)?;
-        let entries: Vec<_> = self.inner.registry.read().collections.values().cloned().collect();
-        for entry in entries {
-            verifier.report.collections += 1;
-            match entry {
-                Ok(collection) => {
-                    verifier.report.rows += collection.snapshot().len() as u64;
-                    verifier.collection(&collection.inner)?;
-                }
-                Err(damaged) => verifier.found(damaged.error)?,
-            }
-        }
-        Ok(verifier.report)
+    pub(crate) fn catalog(&self) -> Result<&catalog::Catalog, StorageError> {
+        self.inner.root.catalog()
     }
 
     fn open_again(&self, id: u64) -> Result<Collection, StorageError> {

@@ -14,8 +14,10 @@ use crate::backend::{self, Backend, TEMPORARY};
 use crate::catalog::{self, Catalog, CollectionRecord, OpenError, Tree};
 use crate::codec::{self, FrameKind};
 use crate::collection::{Collection, create};
+use crate::copy;
 use crate::error::StorageError;
 use crate::lock::LOCK_FILE;
+use crate::repair;
 
 use super::aliases::{self, ALIASES_FILE};
 use super::note::OpenNote;
@@ -26,9 +28,9 @@ use super::{DamagedCollection, Inner, Store, StoreOptions};
 
 const DATABASE: FrameKind = FrameKind { magic: *b"FROMDTBS", version: 1, name: "database file" };
 /// The file that makes a directory a database.
-const DATABASE_FILE: &str = "database.fmd";
+pub(crate) const DATABASE_FILE: &str = "database.fmd";
 const CATALOG_DIR: &str = "catalog";
-const COLLECTIONS_DIR: &str = "collections";
+pub(super) const COLLECTIONS_DIR: &str = "collections";
 
 /// What the database file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -49,9 +51,9 @@ pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageEr
     // Also names that an earlier process gave and did not live to sync: what is built upon must not go.
     backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e))?;
 
-    let catalog = open_catalog(&*backend, dir, &mut notes)?;
+    let catalog = open_catalog(&*backend, dir, options.catalog_cache_bytes, &mut notes)?;
     let aliases = open_aliases(&*backend, dir, &catalog, &mut notes)?;
-    let root = Arc::new(Root::new(dir.to_path_buf(), options, catalog, lock));
+    let root = Arc::new(Root::new(dir.to_path_buf(), options, Some((catalog, lock))));
     let mut registry = Registry { aliases, ..Registry::default() };
     open_collections(&root, &mut registry, &mut notes)?;
     root.reserve.take(&*root.backend);
@@ -79,9 +81,14 @@ fn prepare_dir(backend: &dyn Backend, dir: &Path, create: bool) -> Result<bool, 
     if has(DATABASE_FILE) {
         return Ok(false);
     }
+    if is_snapshot(&entries) {
+        return Err(StorageError::IsASnapshot { path: dir.to_path_buf() });
+    }
     let ours = [LOCK_FILE, CATALOG_DIR, COLLECTIONS_DIR, ALIASES_FILE, RESERVE_FILE];
-    let foreign =
-        |name: &str| !ours.contains(&name) && !name.starts_with("catalog.damaged") && !name.ends_with(TEMPORARY);
+    let aside = ["catalog.damaged", repair::ASIDE];
+    let foreign = |name: &str| {
+        !ours.contains(&name) && !aside.iter().any(|aside| name.starts_with(aside)) && !name.ends_with(TEMPORARY)
+    };
     if let Some(entry) = entries.iter().find(|entry| foreign(&entry.name)) {
         return Err(StorageError::NotADatabase { path: dir.to_path_buf(), entry: entry.name.clone() });
     }
@@ -104,6 +111,11 @@ fn sync_parents(backend: &dyn Backend, dir: &Path) -> Result<(), StorageError> {
         }
     }
     Ok(())
+}
+
+/// Whether a directory with these entries is a snapshot, which must stay as it is.
+pub(super) fn is_snapshot(entries: &[backend::Entry]) -> bool {
+    entries.iter().any(|entry| entry.name == copy::LIST_FILE)
 }
 
 fn check_database_file(
@@ -144,9 +156,14 @@ fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
-fn open_catalog(backend: &dyn Backend, dir: &Path, notes: &mut Vec<OpenNote>) -> Result<Catalog, StorageError> {
+fn open_catalog(
+    backend: &dyn Backend,
+    dir: &Path,
+    cache_bytes: u64,
+    notes: &mut Vec<OpenNote>,
+) -> Result<Catalog, StorageError> {
     let path = dir.join(CATALOG_DIR);
-    let (cause, salvage) = match Catalog::open(&path, backend.record_store()) {
+    let (cause, salvage) = match Catalog::open(&path, cache_bytes, backend.record_store()) {
         Ok(catalog) => return Ok(catalog),
         Err(OpenError::Unavailable(error)) => return Err(error),
         Err(OpenError::Damaged { cause, salvage }) => (cause, salvage),
@@ -159,7 +176,7 @@ fn open_catalog(backend: &dyn Backend, dir: &Path, notes: &mut Vec<OpenNote>) ->
     backend.rename(&path, &moved_to).map_err(|e| StorageError::io(&path, "move aside", e))?;
     backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e))?;
     notes.push(OpenNote::CatalogRebuilt { moved_to, cause });
-    let catalog = Catalog::open(&path, backend.record_store()).map_err(|error| match error {
+    let catalog = Catalog::open(&path, cache_bytes, backend.record_store()).map_err(|error| match error {
         OpenError::Unavailable(error) => error,
         OpenError::Damaged { cause: message, .. } => StorageError::Catalog { path, message },
     })?;
@@ -198,7 +215,7 @@ fn open_aliases(
 fn open_collections(root: &Arc<Root>, registry: &mut Registry, notes: &mut Vec<OpenNote>) -> Result<(), StorageError> {
     let ids = collections_on_disk(root)?;
     let mut known = BTreeMap::new();
-    for (key, record) in unless_full(root.catalog.all::<CollectionRecord>(Tree::Collections))?.unwrap_or_default() {
+    for (key, record) in unless_full(root.catalog()?.all::<CollectionRecord>(Tree::Collections))?.unwrap_or_default() {
         if let Ok(key) = <[u8; 8]>::try_from(key) {
             known.insert(u64::from_be_bytes(key), record);
         }
@@ -220,7 +237,7 @@ fn open_collections(root: &Arc<Root>, registry: &mut Registry, notes: &mut Vec<O
 
 /// Tries again to open a collection that the disk kept from opening.
 pub(super) fn open_again(root: &Arc<Root>, id: u64) -> Result<Entry, StorageError> {
-    let record = root.catalog.get::<CollectionRecord>(Tree::Collections, &catalog::collection_key(id))?;
+    let record = root.catalog()?.get::<CollectionRecord>(Tree::Collections, &catalog::collection_key(id))?;
     Ok(open_one(root, id, record.as_ref(), &mut Vec::new()))
 }
 
@@ -243,13 +260,15 @@ fn open_one(root: &Arc<Root>, id: u64, record: Option<&CollectionRecord>, notes:
         id,
         error,
     })?;
-    let now = CollectionRecord { name: inner.name.clone(), generation: inner.publishing.lock().generation };
+    let generation = inner.publishing.lock().generation;
+    let now = CollectionRecord { name: inner.name.clone(), generation, spec: inner.spec.clone() };
     if record != Some(&now) {
         if record.is_none() {
             notes.push(OpenNote::CatalogRecordRestored { name: now.name.clone() });
         }
         // A catalog that cannot be written keeps nobody from reading: the files are the truth.
-        if let Err(error) = root.catalog.put(Tree::Collections, &catalog::collection_key(id), &now) {
+        let told = root.catalog().and_then(|known| known.put(Tree::Collections, &catalog::collection_key(id), &now));
+        if let Err(error) = told {
             tracing::warn!(collection = %now.name, %error, "the catalog could not be brought up to date");
         }
     }
@@ -268,7 +287,7 @@ fn collections_on_disk(root: &Root) -> Result<Vec<u64>, StorageError> {
         if let Some(id) = parse_id(&entry.name) {
             ids.push(id);
         } else if let Some(id) = entry.name.strip_suffix(create::DROPPED).and_then(parse_id) {
-            if unless_full(root.catalog.remove(Tree::Collections, &catalog::collection_key(id)))?.is_some() {
+            if unless_full(root.catalog()?.remove(Tree::Collections, &catalog::collection_key(id)))?.is_some() {
                 remove(&*root.backend, &path);
             }
         } else if entry.name.strip_suffix(create::BEING_MADE).and_then(parse_id).is_some() {
@@ -284,6 +303,6 @@ fn remove(backend: &dyn Backend, dir: &Path) {
     }
 }
 
-fn parse_id(name: &str) -> Option<u64> {
+pub(super) fn parse_id(name: &str) -> Option<u64> {
     (name.len() == 16).then(|| u64::from_str_radix(name, 16).ok()).flatten()
 }

@@ -24,7 +24,7 @@ impl Store {
     /// # Errors
     /// [`StorageError::Catalog`], also when its checksum is wrong.
     pub fn session(&self, id: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        self.inner.root.catalog.get(Tree::Sessions, id.as_bytes())
+        self.inner.root.catalog()?.get(Tree::Sessions, id.as_bytes())
     }
 
     /// Removes a session; returns whether it was there.
@@ -32,7 +32,7 @@ impl Store {
     /// # Errors
     /// [`StorageError::Catalog`].
     pub fn delete_session(&self, id: &str) -> Result<bool, StorageError> {
-        self.inner.root.catalog.remove(Tree::Sessions, id.as_bytes())
+        self.inner.root.catalog()?.remove(Tree::Sessions, id.as_bytes())
     }
 
     /// Ids of all sessions, in order.
@@ -56,7 +56,7 @@ impl Store {
     /// # Errors
     /// [`StorageError::Catalog`], also when its checksum is wrong.
     pub fn job(&self, id: &str) -> Result<Option<Vec<u8>>, StorageError> {
-        self.inner.root.catalog.get(Tree::Jobs, id.as_bytes())
+        self.inner.root.catalog()?.get(Tree::Jobs, id.as_bytes())
     }
 
     /// Removes a job; returns whether it was there.
@@ -64,7 +64,7 @@ impl Store {
     /// # Errors
     /// [`StorageError::Catalog`].
     pub fn delete_job(&self, id: &str) -> Result<bool, StorageError> {
-        self.inner.root.catalog.remove(Tree::Jobs, id.as_bytes())
+        self.inner.root.catalog()?.remove(Tree::Jobs, id.as_bytes())
     }
 
     /// Ids of all jobs, in order.
@@ -80,11 +80,11 @@ impl Store {
             let (id_bytes, value_bytes) = (id.len(), value.len());
             return Err(StorageError::RecordTooLarge { id_bytes, value_bytes, limit: VALUE_BYTES_MAX });
         }
-        self.inner.root.catalog.put(tree, id.as_bytes(), &value.to_vec())
+        self.inner.root.catalog()?.put(tree, id.as_bytes(), &value.to_vec())
     }
 
     fn record_ids(&self, tree: Tree) -> Result<Vec<String>, StorageError> {
-        let keys = self.inner.root.catalog.keys(tree)?;
+        let keys = self.inner.root.catalog()?.keys(tree)?;
         Ok(keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect())
     }
 }

@@ -24,18 +24,38 @@ pub(crate) struct Root {
     pub(crate) options: StoreOptions,
     pub(crate) backend: Arc<dyn Backend>,
     // Dropped before the lock, so that who takes the lock finds sled closed.
-    pub(crate) catalog: Catalog,
+    catalog: Option<Catalog>,
     pub(crate) reserve: Reserve,
     seals: Mutex<Option<Sender<Weak<Inner>>>>,
     closing: AtomicBool,
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 impl Root {
-    pub(crate) fn new(dir: PathBuf, options: StoreOptions, catalog: Catalog, lock: Lock) -> Root {
+    /// `held`: the catalog and the lock of a writer; none for who only reads.
+    pub(crate) fn new(dir: PathBuf, options: StoreOptions, held: Option<(Catalog, Lock)>) -> Root {
         let backend = options.backend.clone();
         let reserve = Reserve::new(dir.clone(), options.reserve_bytes);
+        let (catalog, lock) = held.unzip();
         Root { dir, options, backend, catalog, reserve, seals: Mutex::default(), closing: false.into(), _lock: lock }
+    }
+
+    /// Whether the database is another process's to write.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.catalog.is_none()
+    }
+
+    /// The catalog.
+    ///
+    /// # Errors
+    /// [`StorageError::ReadOnly`]: it is the writer's alone.
+    pub(crate) fn catalog(&self) -> Result<&Catalog, StorageError> {
+        self.catalog.as_ref().ok_or_else(|| self.read_only())
+    }
+
+    /// What every write is told when the database is open for reading only.
+    pub(crate) fn read_only(&self) -> StorageError {
+        StorageError::ReadOnly { path: self.dir.clone() }
     }
 
     pub(crate) fn collections_dir(&self) -> PathBuf {

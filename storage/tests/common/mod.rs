@@ -97,3 +97,12 @@ pub fn copy_dir(from: &Path, to: &Path) {
         }
     }
 }
+
+/// Turns true when it goes, so that a thread that waits for it ends even when a test fails.
+pub struct OnDrop<'a>(pub &'a std::sync::atomic::AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,101 @@
+//! Compacting: everything of a collection in as few segments as the settings allow, and no dead row.
+
+use crate::error::StorageError;
+use crate::progress::{Meter, Watch};
+use crate::segment::SegmentView;
+
+use super::{Collection, Inner, Published};
+
+/// What a compaction did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CompactReport {
+    /// Sealed segments before.
+    pub segments_before: u32,
+    /// Sealed segments after.
+    pub segments_after: u32,
+    /// Dead rows that are gone.
+    pub dropped_rows: u64,
+    /// Bytes of the sealed segments before.
+    pub bytes_before: u64,
+    /// Bytes of the sealed segments after.
+    pub bytes_after: u64,
+}
+
+impl Collection {
+    /// Seals what is in memory, then merges all segments into as few as `merge_rows_max` allows, without dead rows.
+    /// Batches and searches go on meanwhile.
+    ///
+    /// # Errors
+    /// [`StorageError::NoRoom`] before anything is merged, damage in a segment (repair it first), or an I/O error:
+    /// nothing is lost, and what was merged until then stays merged.
+    pub fn compact(&self, watch: Watch<'_>) -> Result<CompactReport, StorageError> {
+        self.inner.compact(&mut Meter::new(watch))
+    }
+}
+
+impl Inner {
+    fn compact(&self, meter: &mut Meter<'_>) -> Result<CompactReport, StorageError> {
+        let mut published = self.publishing.lock();
+        self.seal_memory(&mut published)?;
+        let before = Sizes::of(&published.segments);
+        let groups = self.groups(&published);
+        self.check_room_for(&groups)?;
+        meter.total_bytes = groups.iter().map(|group| Sizes::of(group).bytes).sum();
+        for group in &groups {
+            self.merge(&mut published, group)?;
+            meter.add(&self.dir, Sizes::of(group).bytes);
+        }
+        let after = Sizes::of(&published.segments);
+        Ok(CompactReport {
+            segments_before: before.segments,
+            segments_after: after.segments,
+            dropped_rows: before.dead.saturating_sub(after.dead),
+            bytes_before: before.bytes,
+            bytes_after: after.bytes,
+        })
+    }
+
+    /// Segments to be merged into one each: neighbours of `merge_rows_max` live rows together. A segment that is alone
+    /// and has no dead rows stays as it is.
+    fn groups(&self, published: &Published) -> Vec<Vec<SegmentView>> {
+        let limit = self.root.options.merge_rows_max as u64;
+        let mut groups: Vec<Vec<SegmentView>> = Vec::new();
+        let mut rows = 0;
+        for view in &published.segments {
+            let live = u64::from(view.live_rows());
+            match groups.last_mut() {
+                Some(group) if rows + live <= limit => group.push(view.clone()),
+                _ => {
+                    groups.push(vec![view.clone()]);
+                    rows = 0;
+                }
+            }
+            rows += live;
+        }
+        groups.retain(|group| group.len() > 1 || group.iter().any(|view| view.live_rows() < view.rows()));
+        groups
+    }
+
+    /// The largest merge must fit beside what it replaces, which goes only after it.
+    fn check_room_for(&self, groups: &[Vec<SegmentView>]) -> Result<(), StorageError> {
+        let needed = groups.iter().map(|group| group.iter().map(SegmentView::live_bytes).sum()).max().unwrap_or(0);
+        crate::backend::check_room(&*self.root.backend, &self.dir, needed)
+    }
+}
+
+/// Sealed segments, summed.
+struct Sizes {
+    segments: u32,
+    bytes: u64,
+    dead: u64,
+}
+
+impl Sizes {
+    fn of(views: &[SegmentView]) -> Sizes {
+        Sizes {
+            segments: views.len() as u32,
+            bytes: views.iter().filter_map(SegmentView::sealed_body).map(|sealed| sealed.file_bytes()).sum(),
+            dead: views.iter().map(|view| u64::from(view.rows() - view.live_rows())).sum(),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A database that another process writes, opened for reading only.
+//!
+//! The reader takes no lock, writes no byte and touches no catalog. It sees the newest published generation and every whole
+//! record of the journal behind it: a batch can be seen a moment before its writer is answered. It follows when it is
+//! asked to ([`Store::refresh`]), and whenever a collection is taken by name. Sessions and jobs are the writer's alone.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::collection::{Collection, follow};
+use crate::error::StorageError;
+
+use super::open::{COLLECTIONS_DIR, DATABASE_FILE, is_snapshot, parse_id};
+use super::registry::{Entry, Registry, id_of};
+use super::root::Root;
+use super::{DamagedCollection, Inner, Store, StoreOptions, aliases};
+
+impl Store {
+    /// Opens the database in `dir` for reading only, whoever has it open for writing.
+    ///
+    /// # Errors
+    /// [`StorageError::NoDatabase`], [`StorageError::IsASnapshot`], or an I/O error.
+    pub fn open_read_only(dir: &Path, options: StoreOptions) -> Result<Store, StorageError> {
+        let entries = match options.backend.list(dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(StorageError::io(dir, "list", error)),
+        };
+        if is_snapshot(&entries) {
+            return Err(StorageError::IsASnapshot { path: dir.to_path_buf() });
+        }
+        if !entries.iter().any(|entry| entry.name == DATABASE_FILE || entry.name == COLLECTIONS_DIR) {
+            return Err(StorageError::NoDatabase { path: dir.to_path_buf() });
+        }
+        let root = Arc::new(Root::new(dir.to_path_buf(), options, None));
+        let registry = Registry { collections: open_all(&root, BTreeMap::new())?, aliases: read_aliases(&root) };
+        let inner =
+            Inner { root, registry: registry.into(), changing: Default::default(), notes: Vec::new(), sealer: None };
+        Ok(Store { inner: Arc::new(inner) })
+    }
+
+    /// Whether the database was opened for reading only.
+    pub fn is_read_only(&self) -> bool {
+        self.inner.root.is_read_only()
+    }
+
+    /// Takes what the writer has published since, for every collection; without effect in the writer itself.
+    ///
+    /// # Errors
+    /// An I/O error. What was readable before stays so.
+    pub fn refresh(&self) -> Result<(), StorageError> {
+        let root = &self.inner.root;
+        if !root.is_read_only() {
+            return Ok(());
+        }
+        let _changing = self.inner.changing.lock();
+        let known = self.inner.registry.read().collections.clone();
+        let collections = open_all(root, known)?;
+        let aliases = read_aliases(root);
+        *self.inner.registry.write() = Registry { collections, aliases };
+        Ok(())
+    }
+}
+
+/// Opens every collection of the directory, or has those of `known` follow.
+fn open_all(root: &Arc<Root>, known: BTreeMap<String, Entry>) -> Result<BTreeMap<String, Entry>, StorageError> {
+    let mut known: BTreeMap<u64, _> = known.into_values().map(|entry| (id_of(&entry), entry)).collect();
+    let mut collections = BTreeMap::new();
+    for id in ids(root)? {
+        let (name, opened) = match known.remove(&id) {
+            Some(Ok(collection)) => (collection.name().to_owned(), collection.inner.follow().map(|()| collection)),
+            _ => {
+                let opened = follow::open(root, id).map(|inner| Collection { inner: Arc::new(inner) });
+                (opened.as_ref().map_or_else(|_| format!("{id:016x}"), |open| open.name().to_owned()), opened)
+            }
+        };
+        let entry = opened.map_err(|error| DamagedCollection { name: name.clone(), id, error });
+        collections.insert(name, entry);
+    }
+    Ok(collections)
+}
+
+fn ids(root: &Root) -> Result<Vec<u64>, StorageError> {
+    let dir = root.collections_dir();
+    match root.backend.list(&dir) {
+        Ok(entries) => {
+            Ok(entries.iter().filter(|entry| entry.is_dir).filter_map(|entry| parse_id(&entry.name)).collect())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(StorageError::io(&dir, "list", error)),
+    }
+}
+
+/// A reader cannot mend the file of aliases: when that is damaged, collections go by their own names.
+fn read_aliases(root: &Root) -> BTreeMap<String, u64> {
+    aliases::read(&*root.backend, &root.dir).map(Option::unwrap_or_default).unwrap_or_else(|error| {
+        tracing::warn!(database = %root.dir.display(), %error, "aliases are not known until the database is opened for writing");
+        BTreeMap::new()
+    })
+}
