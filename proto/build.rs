@@ -4,7 +4,8 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
+    "fromagerie/v1/admin.proto",
     "fromagerie/v1/collections.proto",
     "fromagerie/v1/search.proto",
     "fromagerie/v1/dialogue.proto",

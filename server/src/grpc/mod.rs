@@ -4,6 +4,7 @@
 //! ([`blocking`]), an error becomes a status in one function ([`status`]). A client that goes away, or whose
 //! deadline passes, drops the handler's future, and the work behind it stops at its next step.
 
+mod admin;
 mod blocking;
 mod collections;
 mod convert;
@@ -19,8 +20,9 @@ use std::net::SocketAddr;
 use fromagerie::Database;
 use fromagerie_proto::FILE_DESCRIPTOR_SET;
 use fromagerie_proto::v1::{
-    collection_service_server::CollectionServiceServer, dialogue_service_server::DialogueServiceServer,
-    model_service_server::ModelServiceServer, search_service_server::SearchServiceServer,
+    admin_service_server::AdminServiceServer, collection_service_server::CollectionServiceServer,
+    dialogue_service_server::DialogueServiceServer, model_service_server::ModelServiceServer,
+    search_service_server::SearchServiceServer,
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -75,6 +77,9 @@ pub(crate) async fn serve(
     let dialogue = DialogueServiceServer::new(dialogue::Dialogue::new(db.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let admin = AdminServiceServer::new(admin::Admin::new(db.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let models = ModelServiceServer::new(models::Models::new(db))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -84,6 +89,7 @@ pub(crate) async fn serve(
     health.set_serving::<SearchServiceServer<search::Search>>().await;
     health.set_serving::<DialogueServiceServer<dialogue::Dialogue>>().await;
     health.set_serving::<ModelServiceServer<models::Models>>().await;
+    health.set_serving::<AdminServiceServer<admin::Admin>>().await;
     // Both versions: many clients still speak the alpha only.
     let described = || {
         tonic_reflection::server::Builder::configure()
@@ -98,7 +104,8 @@ pub(crate) async fn serve(
         .add_service(InterceptedService::new(collections, guard.clone()))
         .add_service(InterceptedService::new(search, guard.clone()))
         .add_service(InterceptedService::new(dialogue, guard.clone()))
-        .add_service(InterceptedService::new(models, guard))
+        .add_service(InterceptedService::new(models, guard.clone()))
+        .add_service(InterceptedService::new(admin, guard))
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
         .await?;
     Ok(())
