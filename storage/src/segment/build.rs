@@ -72,6 +72,10 @@ fn write(
     let mut writer = Writer::create(backend, path)?;
     writer.write(&codec::frame(layout::HEADER, &header))?;
 
+    for source in sources {
+        // Read in order and checked once; of a damaged part, the rows below are checked one by one.
+        let _ = source.vectors();
+    }
     let vectors = write_vectors(&mut writer, &rows)?;
     writer.flush()?;
     let graph = graph_over(backend, path, vectors, header.dim as usize, graph)?;
