@@ -4,6 +4,7 @@ use crate::error::StorageError;
 use crate::progress::{Meter, Watch};
 use crate::segment::SegmentView;
 
+use super::seal::ROOM_SHARE;
 use super::{Collection, Inner, Published};
 
 /// What a compaction did.
@@ -78,8 +79,8 @@ impl Inner {
 
     /// The largest merge must fit beside what it replaces, which goes only after it.
     fn check_room_for(&self, groups: &[Vec<SegmentView>]) -> Result<(), StorageError> {
-        let needed = groups.iter().map(|group| group.iter().map(SegmentView::live_bytes).sum()).max().unwrap_or(0);
-        crate::backend::check_room(&*self.root.backend, &self.dir, needed)
+        let needed: u64 = groups.iter().map(|group| group.iter().map(SegmentView::live_bytes).sum()).max().unwrap_or(0);
+        crate::backend::check_room(&*self.root.backend, &self.dir, needed + needed / ROOM_SHARE)
     }
 }
 

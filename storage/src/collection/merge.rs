@@ -4,7 +4,6 @@
 //! so is a segment of which more than half is dead. The merge reads the segments as the manifest has them, and rows
 //! that died since are carried over in memory (the journal still knows why they died).
 
-use crate::backend;
 use crate::error::StorageError;
 use crate::segment::SegmentView;
 
@@ -17,8 +16,7 @@ impl Inner {
     /// Merges until no tier is full.
     pub(super) fn merge_tiers(&self, published: &mut Published) -> Result<(), StorageError> {
         while let Some(sources) = self.choose(published) {
-            let needed = sources.iter().map(SegmentView::live_bytes).sum();
-            if let Err(error) = backend::check_room(&*self.root.backend, &self.dir, needed) {
+            if let Err(error) = self.check_room(&sources) {
                 tracing::warn!(collection = %self.name, %error, "segments are not merged for now");
                 return Ok(());
             }

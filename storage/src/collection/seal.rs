@@ -22,7 +22,7 @@ use super::rows::Rows;
 use super::{Inner, Published, SegmentBuilder, State};
 
 /// A segment may be larger than what is known of its rows, by one part of so many.
-const ROOM_SHARE: u64 = 8;
+pub(super) const ROOM_SHARE: u64 = 8;
 
 /// The collection at the moment a seal began.
 struct Frozen {
@@ -137,7 +137,7 @@ impl Inner {
     }
 
     /// Refuses to begin what will not fit.
-    fn check_room(&self, sources: &[SegmentView]) -> Result<(), StorageError> {
+    pub(super) fn check_room(&self, sources: &[SegmentView]) -> Result<(), StorageError> {
         let needed: u64 = sources.iter().map(SegmentView::live_bytes).sum();
         match self.root.backend.free_bytes(&self.dir) {
             Ok(free) if free < needed + needed / ROOM_SHARE => {
