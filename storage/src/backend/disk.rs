@@ -80,7 +80,7 @@ impl Backend for Disk {
         Lock::take(dir)
     }
 
-    fn record_store(&self) -> Option<Box<dyn RecordStore>> {
+    fn record_store(&self, _path: &Path) -> Option<Box<dyn RecordStore>> {
         None
     }
 }

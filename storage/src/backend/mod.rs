@@ -58,8 +58,8 @@ pub trait Backend: Send + Sync + Debug {
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
     /// Takes the lock of the database in `dir`, which exists.
     fn lock(&self, dir: &Path) -> Result<Lock, StorageError>;
-    /// Where this disk keeps the catalog's records; none when `sled` keeps them, in files of its own.
-    fn record_store(&self) -> Option<Box<dyn RecordStore>>;
+    /// Where this disk keeps the records of the catalog at `path`; none when `sled` keeps them, in files of its own.
+    fn record_store(&self, path: &Path) -> Option<Box<dyn RecordStore>>;
 }
 
 /// A file being appended to.
@@ -106,6 +106,19 @@ pub(crate) fn check_room(backend: &dyn Backend, dir: &Path, needed: u64) -> Resu
 
 /// Bytes of one append when a whole file is copied.
 const PIECE_BYTES: usize = 4 << 20;
+
+/// Makes the names of a new directory and of the parents that were made with it durable.
+pub(crate) fn sync_parents(backend: &dyn Backend, dir: &Path) -> Result<(), StorageError> {
+    for parent in dir.ancestors().skip(1) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        match backend.sync_dir(parent) {
+            // Not ours to read, so not made by us.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            synced => synced.map_err(|e| StorageError::io(parent, "sync", e))?,
+        }
+    }
+    Ok(())
+}
 
 /// Suffix of files that are not complete yet; found at open, they are removed.
 pub(crate) const TEMPORARY: &str = ".tmp";

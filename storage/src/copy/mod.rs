@@ -13,7 +13,7 @@ pub(crate) mod take;
 
 use std::path::{Path, PathBuf};
 
-use crate::backend::Backend;
+use crate::backend::{self, Backend};
 use crate::error::StorageError;
 
 pub(crate) use list::LIST_FILE;
@@ -70,8 +70,7 @@ impl<'a> Making<'a> {
     fn finish(self) -> Result<(), StorageError> {
         self.sync(&self.dir)?;
         self.backend.rename(&self.dir, self.dest).map_err(|e| StorageError::io(self.dest, "rename to", e))?;
-        let parent = self.dest.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        self.sync(parent)
+        backend::sync_parents(self.backend, self.dest)
     }
 
     /// Removes what was made so far.

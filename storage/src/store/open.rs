@@ -96,21 +96,8 @@ fn prepare_dir(backend: &dyn Backend, dir: &Path, create: bool) -> Result<bool, 
         return Err(no_database());
     }
     backend.create_dir(dir).map_err(|e| StorageError::io(dir, "create", e))?;
-    sync_parents(backend, dir)?;
+    backend::sync_parents(backend, dir)?;
     Ok(!has(COLLECTIONS_DIR))
-}
-
-/// Makes the names of a new directory and of the parents that were made with it durable.
-fn sync_parents(backend: &dyn Backend, dir: &Path) -> Result<(), StorageError> {
-    for parent in dir.ancestors().skip(1) {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        match backend.sync_dir(parent) {
-            // Not ours to read, so not made by us.
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(()),
-            synced => synced.map_err(|e| StorageError::io(parent, "sync", e))?,
-        }
-    }
-    Ok(())
 }
 
 /// Whether a directory with these entries is a snapshot, which must stay as it is.
@@ -163,7 +150,7 @@ fn open_catalog(
     notes: &mut Vec<OpenNote>,
 ) -> Result<Catalog, StorageError> {
     let path = dir.join(CATALOG_DIR);
-    let (cause, salvage) = match Catalog::open(&path, cache_bytes, backend.record_store()) {
+    let (cause, salvage) = match Catalog::open(&path, cache_bytes, backend.record_store(&path)) {
         Ok(catalog) => return Ok(catalog),
         Err(OpenError::Unavailable(error)) => return Err(error),
         Err(OpenError::Damaged { cause, salvage }) => (cause, salvage),
@@ -176,7 +163,7 @@ fn open_catalog(
     backend.rename(&path, &moved_to).map_err(|e| StorageError::io(&path, "move aside", e))?;
     backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e))?;
     notes.push(OpenNote::CatalogRebuilt { moved_to, cause });
-    let catalog = Catalog::open(&path, cache_bytes, backend.record_store()).map_err(|error| match error {
+    let catalog = Catalog::open(&path, cache_bytes, backend.record_store(&path)).map_err(|error| match error {
         OpenError::Unavailable(error) => error,
         OpenError::Damaged { cause: message, .. } => StorageError::Catalog { path, message },
     })?;

@@ -105,8 +105,8 @@ impl Backend for Limited {
         Disk.lock(dir)
     }
 
-    fn record_store(&self) -> Option<Box<dyn RecordStore>> {
-        Disk.record_store()
+    fn record_store(&self, path: &Path) -> Option<Box<dyn RecordStore>> {
+        Disk.record_store(path)
     }
 }
 

@@ -36,6 +36,7 @@ use crate::mmap::Mapping;
 use faults::{Operation, Plan};
 use file::SimulatedFile;
 use platter::{Event, Platter};
+use records::SimulatedRecords;
 use tree::{Change, NodeId, Place};
 
 /// A disk in memory. Clones are the same disk.
@@ -293,8 +294,8 @@ impl Backend for SimulatedDisk {
         Ok(Lock::holding(Held { disk: self.clone(), dir: dir.to_path_buf() }))
     }
 
-    fn record_store(&self) -> Option<Box<dyn RecordStore>> {
-        Some(Box::new(self.clone()))
+    fn record_store(&self, path: &Path) -> Option<Box<dyn RecordStore>> {
+        Some(Box::new(SimulatedRecords { disk: self.clone(), catalog: path.to_path_buf() }))
     }
 }
 

@@ -4,20 +4,23 @@
 //! ext4, xfs and btrfs often do more, and nothing here relies on it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::tree::{Change, Node, NodeId, ROOT, Tree};
 
-/// A record of the catalog by tree and key, with its value; none when it was removed.
+/// A catalog's path, a tree of it and a key in that.
+pub(super) type RecordKey = (PathBuf, &'static str, Vec<u8>);
+
+/// A record of a catalog with its value; none when it was removed.
 #[derive(Debug, Clone)]
 pub(super) struct CatalogChange {
-    pub(super) tree: &'static str,
-    pub(super) key: Vec<u8>,
+    pub(super) key: RecordKey,
     pub(super) value: Option<Vec<u8>>,
 }
 
-/// Records of the catalog.
-pub(super) type Records = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
+/// Records of all catalogs.
+pub(super) type Records = BTreeMap<RecordKey, Vec<u8>>;
 
 /// Something that happened on a disk, in the order in which it did.
 #[derive(Debug, Clone)]
@@ -106,10 +109,9 @@ impl Platter {
     pub(super) fn catalog_after(&self, changes: usize) -> Records {
         let mut records = Records::clone(&self.records);
         for change in &self.catalog_changes[..changes] {
-            let key = (change.tree, change.key.clone());
             match &change.value {
-                Some(value) => drop(records.insert(key, value.clone())),
-                None => drop(records.remove(&key)),
+                Some(value) => drop(records.insert(change.key.clone(), value.clone())),
+                None => drop(records.remove(&change.key)),
             }
         }
         records

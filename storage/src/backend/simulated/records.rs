@@ -5,47 +5,60 @@
 //! sled did not keep its word, or none.
 
 use std::io;
+use std::path::PathBuf;
 
 use super::SimulatedDisk;
 use super::faults::Operation;
-use super::platter::{CatalogChange, Event};
+use super::platter::{CatalogChange, Event, RecordKey};
 use crate::catalog::RecordStore;
 
-impl RecordStore for SimulatedDisk {
+/// The records of one catalog. They stay where they were put when a directory above gets another name.
+#[derive(Debug)]
+pub(super) struct SimulatedRecords {
+    pub(super) disk: SimulatedDisk,
+    pub(super) catalog: PathBuf,
+}
+
+impl RecordStore for SimulatedRecords {
     fn get(&self, tree: &'static str, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let mut machine = self.machine.lock();
-        machine.plan.pass(Operation::Read).map_err(|(_, error)| error)?;
-        Ok(machine.records.get(&(tree, key.to_vec())).cloned())
+        let mut machine = self.disk.machine.lock();
+        machine.pass(Operation::Read)?;
+        Ok(machine.records.get(&self.key(tree, key)).cloned())
     }
 
     fn put(&self, tree: &'static str, key: &[u8], value: Vec<u8>) -> io::Result<()> {
-        self.change(CatalogChange { tree, key: key.to_vec(), value: Some(value) })
+        self.change(CatalogChange { key: self.key(tree, key), value: Some(value) })
     }
 
     fn remove(&self, tree: &'static str, key: &[u8]) -> io::Result<bool> {
-        let was = self.machine.lock().records.contains_key(&(tree, key.to_vec()));
-        self.change(CatalogChange { tree, key: key.to_vec(), value: None })?;
+        let key = self.key(tree, key);
+        let was = self.disk.machine.lock().records.contains_key(&key);
+        self.change(CatalogChange { key, value: None })?;
         Ok(was)
     }
 
     fn walk(&self, tree: &'static str, each: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<()> {
-        let mut machine = self.machine.lock();
-        machine.plan.pass(Operation::Read).map_err(|(_, error)| error)?;
-        for ((_, key), value) in machine.records.range((tree, Vec::new())..).take_while(|((of, _), _)| *of == tree) {
-            each(key, value);
+        let mut machine = self.disk.machine.lock();
+        machine.pass(Operation::Read)?;
+        let is_ours = |(catalog, of, _): &RecordKey| *catalog == self.catalog && *of == tree;
+        for (key, value) in machine.records.range(self.key(tree, &[])..).take_while(|(key, _)| is_ours(key)) {
+            each(&key.2, value);
         }
         Ok(())
     }
 }
 
-impl SimulatedDisk {
+impl SimulatedRecords {
+    fn key(&self, tree: &'static str, key: &[u8]) -> RecordKey {
+        (self.catalog.clone(), tree, key.to_vec())
+    }
+
     fn change(&self, change: CatalogChange) -> io::Result<()> {
-        let mut machine = self.machine.lock();
-        machine.plan.pass(Operation::Other).map_err(|(_, error)| error)?;
-        let key = (change.tree, change.key.clone());
+        let mut machine = self.disk.machine.lock();
+        machine.pass(Operation::Other)?;
         match &change.value {
-            Some(value) => drop(machine.records.insert(key, value.clone())),
-            None => drop(machine.records.remove(&key)),
+            Some(value) => drop(machine.records.insert(change.key.clone(), value.clone())),
+            None => drop(machine.records.remove(&change.key)),
         }
         machine.record(Event::Catalog(change));
         Ok(())
