@@ -91,8 +91,22 @@ bench: setup
 	cargo bench -p fromagerie-kernels
 	FROMAGERIE_BUNDLE=$(BUNDLE) cargo run --release -p fromagerie-bench --bin chat_latency -- --out bench/results/chat_latency.json
 
+## bench-ann: vector search beside hnswlib, SVS and faiss, measured (set ROWS for another size)
+ROWS ?= 200000
+.PHONY: bench-ann
+bench-ann: $(CACHE)/venv-ann/.stamp
+	cargo build --release -p fromagerie-bench --bin contender
+	$(CACHE)/venv-ann/bin/python bench/ann/run.py --rows $(ROWS) --rivals hnswlib,svs,faiss --out bench/results/ann
+
+$(CACHE)/venv-ann/.stamp:
+	python3 -m venv $(CACHE)/venv-ann
+	$(CACHE)/venv-ann/bin/python -m pip install --quiet numpy==2.4.6 hnswlib==0.8.0 scalable-vs==0.5.0 faiss-cpu==1.15.1
+	touch $@
+
 .PHONY: bench-once
 bench-once: setup
+	cargo build --release -p fromagerie-bench --bin contender
+	$(VENV) bench/ann/run.py --rows 5000
 	cargo bench -p fromagerie-kernels -- --test
 	FROMAGERIE_BUNDLE=$(BUNDLE) cargo run --release -p fromagerie-bench --bin chat_latency -- --once
 

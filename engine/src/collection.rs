@@ -165,6 +165,9 @@ impl Collection {
         if !(1..=LIMIT_MAX).contains(&limit) {
             return Err(Error::OutOfRange { name: "limit", value: limit.to_string(), allowed: "1 to 1000" });
         }
+        if let Some(recall) = query.recall.filter(|recall| !(0.8..=0.999).contains(recall)) {
+            return Err(Error::OutOfRange { name: "recall", value: recall.to_string(), allowed: "0.8 to 0.999" });
+        }
         let mut exact = query.clone();
         exact.exact |= self.kind == IndexKind::Flat;
         retrieve::search(&self.stored.snapshot(), vector, limit, &exact, cancelled)

@@ -48,8 +48,11 @@ pub struct Query {
     pub payload_equals: Map<String, Value>,
     /// Scan exactly, whatever index there is.
     pub exact: bool,
-    /// Width of the graph's beam; `None` leaves it to the engine.
+    /// Width of the graph's beam; `None` leaves it to `recall`.
     pub ef: Option<usize>,
+    /// Share of the true hits that a search should find, 0.80 to 0.999: the beam that reached it when the graph was
+    /// built is used. `None`: 0.95.
+    pub recall: Option<f32>,
 }
 
 impl Query {

@@ -1,7 +1,8 @@
 //! How a collection is indexed: what its spec keeps, and the graph of a segment that is being sealed.
 
-use fromagerie_index::DenseRows;
 use fromagerie_index::hnsw::{self, HnswParams};
+use fromagerie_index::vamana::{self, VamanaParams};
+use fromagerie_index::{BuildError, DenseRows};
 use fromagerie_storage::SegmentBuilder;
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +13,10 @@ const GRAPH_ROWS_MIN: usize = 8192;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IndexKind {
-    /// A frozen HNSW graph for segments that are too large to scan.
+    /// A graph over codes, built in one go, for segments that are too large to scan.
     #[default]
+    Vamana,
+    /// The same, built by inserting one row after the other: slower to build and to search, kept to compare with.
     Hnsw,
     /// Always an exact scan.
     Flat,
@@ -39,11 +42,16 @@ pub(crate) struct GraphBuilder {
 
 impl SegmentBuilder for GraphBuilder {
     fn build(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
-        if self.kind == IndexKind::Flat || vectors.len() / dim < GRAPH_ROWS_MIN {
+        if vectors.len() / dim < GRAPH_ROWS_MIN {
             return None;
         }
         let rows = DenseRows::new(vectors, dim)?;
-        match hnsw::build(&rows, HnswParams::default()) {
+        let built: Result<_, BuildError> = match self.kind {
+            IndexKind::Vamana => vamana::build(&rows, None, VamanaParams::default()),
+            IndexKind::Hnsw => hnsw::build(&rows, HnswParams::default()),
+            IndexKind::Flat => return None,
+        };
+        match built {
             Ok(graph) => Some(graph),
             Err(error) => {
                 tracing::warn!(%error, "no graph for this segment: it will be scanned");

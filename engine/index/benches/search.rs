@@ -6,6 +6,7 @@ mod common;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fromagerie_index::frozen::{Graph, Scratch};
 use fromagerie_index::hnsw::{Growing, HnswParams};
+use fromagerie_index::vamana::{VamanaParams, build};
 use fromagerie_index::{Query, Rows, flat};
 
 fn search(c: &mut Criterion) {
@@ -18,7 +19,7 @@ fn search(c: &mut Criterion) {
     for row in 0..rows.len() as u32 {
         growing.insert(row, rows.row(row)).expect("taken");
     }
-    let bytes = growing.freeze().expect("a graph");
+    let bytes = build(&rows, None, VamanaParams::default()).expect("a graph");
     let (graph, mut scratch) = (Graph::parse(&bytes).expect("a graph"), Scratch::new());
     for (kind, queries, ef) in [("like rows", &set.like_rows, 32), ("like text", &set.like_text, 64)] {
         let mut group = c.benchmark_group(kind);

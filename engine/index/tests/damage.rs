@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use common::{Set, set};
 use fromagerie_index::frozen::{Graph, GraphError, Kind, Scratch};
-use fromagerie_index::hnsw::{HnswParams, build};
+use fromagerie_index::vamana::{VamanaParams, build};
 use fromagerie_index::{Query, Rows};
 use proptest::prelude::*;
 
@@ -19,7 +19,8 @@ fn sound() -> &'static (Set, Vec<u8>) {
     SOUND.get_or_init(|| {
         let mut set = set(400, 8, 4);
         set.data.copy_within(0..40, 80);
-        let bytes = build(&set.rows(), HnswParams { m: 4, ef_construction: 40, parallel: false }).expect("a graph");
+        let bytes =
+            build(&set.rows(), None, VamanaParams { degree: 8, beam: 40, ..VamanaParams::default() }).expect("a graph");
         (set, bytes)
     })
 }
@@ -36,10 +37,13 @@ fn survive(bytes: &[u8]) {
             let Ok(hits) = graph.search(&rows, &query, &mut scratch) else {
                 continue;
             };
+            let hits = hits.to_vec();
             assert!(hits.is_sorted() && hits.windows(2).all(|pair| pair[0].row != pair[1].row));
             for hit in hits {
                 assert_eq!(hit.score, fromagerie_kernels::dot(vector, rows.row(hit.row)));
             }
+            let by_codes = graph.search_codes(&query, &mut scratch).expect("nothing to refuse");
+            assert!(by_codes.iter().all(|hit| (hit.row as usize) < rows.len()));
         }
     }
 }
@@ -57,13 +61,18 @@ fn every_cut_is_noticed() {
 #[test]
 fn every_byte_of_the_header_matters() {
     let bytes = &sound().1;
-    // m and ef_construction are for information: nothing can be wrong with them.
-    for at in (0..64).filter(|at| !(12..14).contains(at) && !(16..20).contains(at)) {
+    // Beam, training queries, measures and beams by recall are for information, or make a search poorer at worst.
+    let information = |at: usize| (48..68).contains(&at) || (72..200).contains(&at);
+    for at in (0..256).filter(|at| !information(*at)) {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x80;
-        let dim_or_entry = (20..24).contains(&at) || (28..32).contains(&at);
-        let parsed = Graph::parse(&damaged);
-        assert!(parsed.is_err() || dim_or_entry, "byte {at}");
+        let entry = (28..32).contains(&at);
+        assert!(Graph::parse(&damaged).is_err() || entry, "byte {at}");
+        survive(&damaged);
+    }
+    for at in (0..256).filter(|at| information(*at)) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0xff;
         survive(&damaged);
     }
 }
@@ -72,9 +81,10 @@ fn every_byte_of_the_header_matters() {
 fn check_finds_a_wrong_neighbour_and_names_its_place() {
     let bytes = &sound().1;
     let info = Graph::parse(bytes).expect("a graph").info();
-    assert_eq!((info.kind, info.rows, info.dim, info.m), (Kind::Hnsw, 400, 8, 4));
-    assert!(info.twins >= 5 && info.levels >= 2);
-    let first_neighbour = 64 + 8 * info.levels + 4 * info.rows;
+    assert_eq!((info.kind, info.rows, info.dim, info.beam), (Kind::Vamana, 400, 8, 40));
+    assert!(info.twins >= 5 && info.nodes + info.twins == 400);
+    // Behind the header: mean, steps, and a line of code for each node.
+    let first_neighbour = 256 + 64 + 64 + 64 * info.nodes;
     let mut damaged = bytes.clone();
     damaged[first_neighbour..][..4].copy_from_slice(&400u32.to_le_bytes());
     let graph = Graph::parse(&damaged).expect("the sections are all there");
@@ -87,7 +97,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400), keep in 0usize..80) {
+    fn arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 0..1200), keep in 0usize..300) {
         survive(&bytes);
         let keep = keep.min(bytes.len());
         let mut headed = bytes;
@@ -112,7 +122,7 @@ proptest! {
         let mut bytes = sound().1.clone();
         for (at, value) in changes {
             // Past the header, so that the damage lies in the lists.
-            let at = 64 + 4 * at.index((bytes.len() - 64) / 4);
+            let at = 256 + 4 * at.index((bytes.len() - 256) / 4);
             bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
         }
         survive(&bytes);

@@ -8,16 +8,26 @@ use std::cell::Cell;
 
 use common::{set, truth};
 use fromagerie_index::frozen::{Graph, Scratch};
-use fromagerie_index::hnsw::{BuildError, Growing, HnswParams, build};
-use fromagerie_index::{DenseRows, Neighbor, Query, Rows, SearchError};
+use fromagerie_index::hnsw::{Growing, HnswParams, build};
+use fromagerie_index::vamana::{self, VamanaParams};
+use fromagerie_index::{BuildError, DenseRows, Neighbor, Query, Rows, SearchError};
 
 const SEQUENTIAL: HnswParams = HnswParams { m: 16, ef_construction: 200, parallel: false };
 
+/// A graph of each kind.
+fn both(rows: &DenseRows<'_>) -> [Vec<u8>; 2] {
+    let vamana = vamana::build(rows, None, VamanaParams::default());
+    [build(rows, SEQUENTIAL).expect("a graph"), vamana.expect("a graph")]
+}
+
 fn search(rows: &DenseRows<'_>, query: &Query<'_>) -> Vec<Neighbor> {
-    let bytes = build(rows, SEQUENTIAL).expect("a graph");
-    let graph = Graph::parse(&bytes).expect("what was built can be read");
-    graph.check().expect("a sound graph");
-    graph.search(rows, query, &mut Scratch::new()).expect("an answer").to_vec()
+    let [one, other] = both(rows).map(|bytes| {
+        let graph = Graph::parse(&bytes).expect("what was built can be read");
+        graph.check().expect("a sound graph");
+        graph.search(rows, query, &mut Scratch::new()).expect("an answer").to_vec()
+    });
+    assert_eq!(one.len(), other.len());
+    other
 }
 
 #[test]
@@ -50,7 +60,7 @@ fn few_rows_are_all_found() {
 fn filters_and_least_scores() {
     let set = set(3_000, 16, 5);
     let rows = set.rows();
-    let bytes = build(&rows, HnswParams::default()).expect("a graph");
+    let bytes = vamana::build(&rows, None, VamanaParams::default()).expect("a graph");
     let (graph, mut scratch) = (Graph::parse(&bytes).expect("a graph"), Scratch::new());
     for vector in &set.like_text {
         let query = Query::new(vector, 10);
@@ -83,7 +93,7 @@ fn thousands_of_equal_rows_do_not_hide_the_others() {
         set.data.extend(&other);
     }
     let rows = set.rows();
-    let bytes = build(&rows, HnswParams::default()).expect("a graph");
+    let bytes = vamana::build(&rows, None, VamanaParams::default()).expect("a graph");
     let (graph, mut scratch) = (Graph::parse(&bytes).expect("a graph"), Scratch::new());
     graph.check().expect("a sound graph");
     assert!(graph.info().twins >= 6_000);
@@ -115,7 +125,7 @@ fn near_equal_rows_do_not_cut_the_graph() {
         set.data.extend(near);
     }
     let rows = set.rows();
-    let bytes = build(&rows, HnswParams::default()).expect("a graph");
+    let bytes = vamana::build(&rows, None, VamanaParams::default()).expect("a graph");
     let (graph, mut scratch) = (Graph::parse(&bytes).expect("a graph"), Scratch::new());
     let mut found = 0.0;
     for vector in set.like_rows.iter().chain(&set.like_text) {
@@ -151,6 +161,15 @@ fn what_does_not_fit_is_an_error_value() {
     growing.insert(1, &[1.0, 0.0]).expect("taken");
     assert_eq!(growing.insert(1, &[0.0, 1.0]), Err(BuildError::Repeated { row: 1 }));
     assert_eq!(growing.freeze(), Err(BuildError::Missing { row: 0 }));
+    let params = VamanaParams::default();
+    for degree in [0, 1, 129] {
+        let wrong = vamana::build(&rows, None, VamanaParams { degree, ..params });
+        assert_eq!(wrong, Err(BuildError::WrongM { received: degree }));
+    }
+    let zero = DenseRows::new(&[1.0, 0.0, 0.0, 0.0], 2).expect("whole rows");
+    assert_eq!(vamana::build(&zero, None, params), Err(BuildError::NotUnit { row: 1 }));
+    let wrong_training = BuildError::WrongDim { expected: 8, received: 2 };
+    assert_eq!(vamana::build(&rows, Some(&zero), params), Err(wrong_training));
     for m in [0, 1, 129, 300] {
         let params = HnswParams { m, ..SEQUENTIAL };
         assert_eq!(build(&rows, params), Err(BuildError::WrongM { received: m }));
@@ -161,7 +180,7 @@ fn what_does_not_fit_is_an_error_value() {
 fn cancelling_ends_a_walk() {
     let set = set(3_000, 16, 1);
     let rows = set.rows();
-    let bytes = build(&rows, HnswParams::default()).expect("a graph");
+    let bytes = vamana::build(&rows, None, VamanaParams::default()).expect("a graph");
     let asked = Cell::new(0);
     let second = || {
         asked.set(asked.get() + 1);
@@ -178,6 +197,20 @@ fn one_thread_gives_the_same_bytes_again() {
     let set = set(500, 16, 1);
     let [first, second] = [(); 2].map(|()| build(&set.rows(), SEQUENTIAL).expect("a graph"));
     assert!(first == second);
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    let set = set(3_000, 16, 300);
+    let training: Vec<f32> = set.like_text.iter().flatten().copied().collect();
+    let training = DenseRows::new(&training, 16).expect("whole rows");
+    let [one, three] = [1, 3].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| vamana::build(&set.rows(), Some(&training), VamanaParams::default()).expect("a graph"))
+    });
+    assert!(one == three);
+    let other = VamanaParams { seed: 1, ..VamanaParams::default() };
+    assert!(one != vamana::build(&set.rows(), Some(&training), other).expect("a graph"));
 }
 
 #[test]

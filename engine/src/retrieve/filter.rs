@@ -40,6 +40,12 @@ impl<'a> Allowed<'a> {
         self.segment.is_live(row) && self.excluded.binary_search(&row).is_err() && self.payload_agrees(row)
     }
 
+    /// Whether all rows may be returned, so that none needs to be asked about.
+    pub(super) fn all(&self) -> bool {
+        let all_live = self.segment.live_rows() == self.segment.rows();
+        all_live && self.excluded.is_empty() && self.query.payload_equals.is_empty()
+    }
+
     /// # Errors
     /// What went wrong while rows were asked for.
     pub(super) fn finish(self) -> Result<()> {

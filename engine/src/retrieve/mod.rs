@@ -16,9 +16,10 @@ use crate::item::Document;
 use crate::query::{Hit, Query};
 use filter::Allowed;
 
-/// Width of the beam when the caller leaves it to us: recall@10 of at least .95 on both kinds of query in the
-/// recall test.
-pub const EF_DEFAULT: usize = 96;
+/// Recall when the caller leaves it to us.
+pub const RECALL_DEFAULT: f32 = 0.95;
+/// Width of the beam by which it is decided whether a graph is worth reading at all.
+const EF_TYPICAL: usize = 64;
 
 /// What a search cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,15 +55,16 @@ pub(crate) fn search(
             continue;
         }
         let allowed = Allowed::new(snapshot, number, query)?;
+        let allows = |row| allowed.row(row);
         let ask = fromagerie_index::Query {
             vector,
             k: limit,
-            ef: query.ef.unwrap_or(EF_DEFAULT).max(limit),
+            ef: query.ef.unwrap_or(EF_TYPICAL).max(limit),
             min_score: query.score_min,
-            allow: Some(&|row| allowed.row(row)),
+            allow: if allowed.all() { None } else { Some(&allows) },
             cancelled: Some(cancelled),
         };
-        let nearest = search_segment(segment, &ask, query.exact, &mut stats)?;
+        let nearest = search_segment(segment, ask, query, &mut stats)?;
         allowed.finish()?;
         found.extend(nearest.into_iter().map(|n| (number, n)));
     }
@@ -78,20 +80,22 @@ pub(crate) fn search(
 
 fn search_segment(
     segment: &SegmentView,
-    ask: &fromagerie_index::Query<'_>,
-    exact: bool,
+    mut ask: fromagerie_index::Query<'_>,
+    query: &Query,
     stats: &mut SearchStats,
 ) -> Result<Vec<Neighbor>> {
     // The first touch of a sealed segment checks its bytes.
     let vectors = segment.vectors()?;
     let rows = DenseRows::new(vectors, segment.dim())
         .ok_or(SearchError::WrongDim { expected: segment.dim(), received: vectors.len() })?;
-    let wanted = !exact && plan(segment.rows() as usize, segment.live_rows() as usize, ask.k, ask.ef) == Plan::Graph;
+    let wanted = !query.exact && plan(segment.rows() as usize, segment.live_rows() as usize, ask.k, ask.ef) == Plan::Graph;
     if wanted {
         match graph(segment) {
             Ok(Some(graph)) => {
                 stats.graph_segments += 1;
-                return SCRATCH.with_borrow_mut(|scratch| Ok(graph.search(&rows, ask, scratch)?.to_vec()));
+                let recall = query.recall.unwrap_or(RECALL_DEFAULT);
+                ask.ef = query.ef.unwrap_or_else(|| graph.ef_for(recall, ask.k));
+                return SCRATCH.with_borrow_mut(|scratch| Ok(graph.search(&rows, &ask, scratch)?.to_vec()));
             }
             Ok(None) => {}
             Err(error) => {
@@ -101,7 +105,7 @@ fn search_segment(
         }
     }
     stats.scanned_segments += 1;
-    Ok(flat::search(&rows, ask)?)
+    Ok(flat::search(&rows, &ask)?)
 }
 
 fn graph(segment: &SegmentView) -> Result<Option<Graph<'_>>> {

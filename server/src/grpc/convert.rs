@@ -15,6 +15,7 @@ pub(super) fn collection(collection: &Collection) -> v1::Collection {
         dim: collection.dim() as u32,
         space: collection.space().map(hex::encode).unwrap_or_default(),
         index: match collection.index() {
+            IndexKind::Vamana => v1::IndexKind::Vamana,
             IndexKind::Hnsw => v1::IndexKind::Hnsw,
             IndexKind::Flat => v1::IndexKind::Flat,
         } as i32,
@@ -24,7 +25,11 @@ pub(super) fn collection(collection: &Collection) -> v1::Collection {
 }
 
 pub(super) fn index_kind(kind: i32) -> IndexKind {
-    if kind == v1::IndexKind::Flat as i32 { IndexKind::Flat } else { IndexKind::Hnsw }
+    match v1::IndexKind::try_from(kind) {
+        Ok(v1::IndexKind::Flat) => IndexKind::Flat,
+        Ok(v1::IndexKind::Hnsw) => IndexKind::Hnsw,
+        Ok(v1::IndexKind::Vamana | v1::IndexKind::Unspecified) | Err(_) => IndexKind::Vamana,
+    }
 }
 
 pub(super) fn item(item: v1::Item) -> Result<Item, Status> {
@@ -74,6 +79,7 @@ pub(super) fn query(request: &v1::SearchRequest) -> Result<Query, Status> {
         payload_equals: request.payload_equals.clone().map(object).unwrap_or_default(),
         exact: request.exact,
         ef: (request.ef > 0).then_some(request.ef as usize),
+        recall: (request.recall != 0.0).then_some(request.recall),
     })
 }
 

@@ -1,36 +1,67 @@
 //! Reading every word of a graph, for `verify`: what `parse` leaves to chance is looked at here.
 
-use super::format::{Graph, GraphError, HEADER_BYTES, Lists, Words};
+use super::format::{ALIGNMENT, END, Graph, GraphError, HEADER_BYTES, Words};
+use super::grid;
 
 impl Graph<'_> {
-    /// Checks every end, neighbour and twin. Time grows with the graph's bytes; nothing is allocated.
+    /// Checks every neighbour, row, end and twin. Time grows with the graph's bytes; nothing is allocated.
     ///
     /// # Errors
     /// [`GraphError::Damaged`] with the offset of the first word that cannot be right.
     pub fn check(&self) -> Result<(), GraphError> {
-        let rows = self.info.rows;
-        let mut at = Cursor { offset: (HEADER_BYTES + 8 * self.info.levels) as u64 };
-        for (level, layer) in self.layers[..self.info.levels].iter().enumerate() {
-            let nodes = if level == 0 { rows } else { layer.rows.len() };
-            at.ascending(layer.rows, rows)?;
-            at.lists(layer.lists, nodes)?;
+        let (nodes, rows, dim) = (self.info.nodes, self.info.rows, self.info.dim);
+        let mut at = Cursor { offset: HEADER_BYTES };
+        at.skip(4 * dim);
+        at.skip(4 * dim);
+        at.skip(nodes * grid::code_bytes(dim));
+        for node in 0..nodes as u32 {
+            let mut ended = false;
+            at.words(Words::of(self.links.list_bytes(node)), "a neighbour", |near| {
+                let sound = if near == END { true } else { !ended && (near as usize) < nodes && near != node };
+                ended |= near == END;
+                sound
+            })?;
         }
-        at.ascending(self.groups, rows)?;
-        at.lists(self.twins, rows)?;
-        let top = self.layers[self.info.levels.max(1) - 1];
-        if self.info.levels > 1 && top.position(self.info.entry).is_none() {
-            return Err(GraphError::Damaged { offset: 28, what: "entry", value: self.info.entry.into() });
+        at.align();
+        at.skip(nodes * grid::rest_bytes(dim));
+        at.words(self.rows, "a node's row", |row| (row as usize) < rows)?;
+        at.align();
+        let mut least = 0;
+        at.words(self.groups, "a group's node", |node| {
+            let sound = u64::from(node) >= least && (node as usize) < nodes;
+            least = u64::from(node) + 1;
+            sound
+        })?;
+        at.align();
+        let (mut last, count) = (0, self.twins.len());
+        at.words(self.ends, "the end of a group", |end| {
+            let sound = end > last && end as usize <= count;
+            last = end;
+            sound
+        })?;
+        if last as usize != count {
+            return Err(GraphError::Damaged { offset: at.offset as u64, what: "the last end", value: last.into() });
         }
-        Ok(())
+        at.align();
+        at.words(self.twins, "a twin", |row| (row as usize) < rows)
     }
 }
 
 /// Walks the sections in the order they lie in.
 struct Cursor {
-    offset: u64,
+    offset: usize,
 }
 
 impl Cursor {
+    fn skip(&mut self, bytes: usize) {
+        self.offset += bytes;
+        self.align();
+    }
+
+    fn align(&mut self) {
+        self.offset = self.offset.next_multiple_of(ALIGNMENT);
+    }
+
     fn words(
         &mut self,
         words: Words<'_>,
@@ -39,32 +70,10 @@ impl Cursor {
     ) -> Result<(), GraphError> {
         for word in words.iter() {
             if !sound(word) {
-                return Err(GraphError::Damaged { offset: self.offset, what, value: word.into() });
+                return Err(GraphError::Damaged { offset: self.offset as u64, what, value: word.into() });
             }
             self.offset += 4;
         }
         Ok(())
-    }
-
-    fn ascending(&mut self, words: Words<'_>, rows: usize) -> Result<(), GraphError> {
-        let mut least = 0;
-        self.words(words, "a row", |row| {
-            let sound = u64::from(row) >= least && (row as usize) < rows;
-            least = u64::from(row) + 1;
-            sound
-        })
-    }
-
-    fn lists(&mut self, lists: Lists<'_>, items_below: usize) -> Result<(), GraphError> {
-        let (mut last, count) = (0, lists.items.len());
-        self.words(lists.ends, "the end of a list", |end| {
-            let sound = end >= last && end as usize <= count;
-            last = end;
-            sound
-        })?;
-        if last as usize != count {
-            return Err(GraphError::Damaged { offset: self.offset - 4, what: "the last end", value: last.into() });
-        }
-        self.words(lists.items, "a neighbour", |item| (item as usize) < items_below)
     }
 }

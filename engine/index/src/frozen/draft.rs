@@ -1,87 +1,126 @@
-//! A graph on its way to bytes: what a builder fills in, and the writing of it.
+//! A graph on its way to bytes: what a builder hands over, and the writing of it.
 
-use super::format::{Graph, HEADER_BYTES, Kind, LEVELS_MAX, MAGIC, VERSION};
+use rayon::prelude::*;
 
-/// An upper layer: rows, ascending, each with its neighbours (rows of the same layer).
-pub(crate) type UpperLayer = Vec<(u32, Vec<u32>)>;
+use super::calibration::Calibration;
+use super::format::{ALIGNMENT, END, Graph, GraphInfo, HEADER_BYTES, Kind, Links};
+use super::grid::{Grid, code_bytes, rest_bytes};
+use super::header;
+use crate::Rows;
 
-/// A graph in memory. See `format` for what the parts mean.
-#[derive(Debug)]
+/// Nodes written by one thread at a time.
+const CHUNK: usize = 1024;
+
+/// A graph in memory, whose nodes are numbered as the builder met them. See `format` for what the parts mean.
 pub(crate) struct Draft {
     pub(crate) kind: Kind,
-    pub(crate) m: u16,
-    pub(crate) ef_construction: u32,
-    pub(crate) dim: u32,
+    pub(crate) beam: usize,
+    pub(crate) learned: usize,
     pub(crate) entry: u32,
-    /// Layer 0: for each row its neighbours.
-    pub(crate) base: Vec<Vec<u32>>,
-    /// Layers from 1 up.
-    pub(crate) upper: Vec<UpperLayer>,
-    /// Rows that stand for others, ascending, each with those others, ascending.
+    pub(crate) degree: usize,
+    /// `[nodes, degree]` little-endian words, [`END`] behind the last neighbour.
+    pub(crate) lists: Vec<[u8; 4]>,
+    /// The row of each node.
+    pub(crate) rows: Vec<u32>,
+    /// Nodes that stand for more rows than one, with the others, ascending.
     pub(crate) twins: Vec<(u32, Vec<u32>)>,
+    pub(crate) grid: Grid,
+    pub(crate) calibration: Calibration,
 }
 
 impl Draft {
-    /// The bytes; `None` when edges or rows exceed what the format counts (`u32`).
-    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
-        let rows = u32::try_from(self.base.len()).ok()?;
-        let levels = if rows == 0 { 0 } else { 1 + self.upper.len() };
-        assert!(levels <= LEVELS_MAX, "a builder made {levels} layers");
-        let twins: usize = self.twins.iter().map(|(_, twins)| twins.len()).sum();
+    /// Writes the graph with its nodes in `order` (a permutation of them), so that neighbours lie together.
+    pub(crate) fn encode<R: Rows + Sync + ?Sized>(&self, rows: &R, order: &[u32]) -> Vec<u8> {
+        let (nodes, dim) = (self.rows.len(), rows.dim());
+        assert!(order.len() == nodes && self.lists.len() == nodes * self.degree, "a draft with nodes left out");
+        let mut place = vec![0; nodes];
+        order.iter().enumerate().for_each(|(at, node)| place[*node as usize] = at as u32);
+        let mut twins: Vec<(u32, &[u32])> =
+            self.twins.iter().map(|(node, rows)| (place[*node as usize], &rows[..])).collect();
+        twins.sort_unstable();
+        let twin_count = twins.iter().map(|(_, rows)| rows.len()).sum();
 
-        let mut out = Vec::new();
-        out.extend(MAGIC);
-        out.extend(VERSION.to_le_bytes());
-        out.extend([self.kind.code(), levels as u8]);
-        out.extend(self.m.to_le_bytes());
-        out.extend([0; 2]);
-        for word in [self.ef_construction, self.dim, rows, self.entry, self.twins.len() as u32, twins as u32] {
-            put(&mut out, word);
-        }
-        out.resize(HEADER_BYTES, 0);
-
-        if levels > 0 {
-            put_counts(&mut out, self.base.len(), self.base.iter())?;
-            for layer in &self.upper {
-                put_counts(&mut out, layer.len(), layer.iter().map(|(_, list)| list))?;
+        let sizes = [
+            4 * dim,
+            4 * dim,
+            nodes * code_bytes(dim),
+            nodes * 4 * self.degree,
+            nodes * rest_bytes(dim),
+            4 * nodes,
+            4 * twins.len(),
+            4 * twins.len(),
+            4 * twin_count,
+        ];
+        let length = HEADER_BYTES + sizes.iter().map(|size| size.next_multiple_of(ALIGNMENT)).sum::<usize>();
+        let info = GraphInfo {
+            kind: self.kind,
+            degree: self.degree,
+            beam: self.beam,
+            dim,
+            rows: nodes + twin_count,
+            nodes,
+            entry: place.get(self.entry as usize).copied().unwrap_or(0),
+            twins: twin_count,
+            learned: self.learned,
+        };
+        let mut out = vec![0; length];
+        let (head, mut rest) = out.split_at_mut(HEADER_BYTES);
+        head.copy_from_slice(&header::write(&info, twins.len(), self.grid.width, &self.calibration, length as u64));
+        let [mean, step, codes, lists, rests, row_of, groups, ends, twin_rows] = sizes.map(|size| {
+            let (section, after) = std::mem::take(&mut rest).split_at_mut(size.next_multiple_of(ALIGNMENT));
+            rest = after;
+            &mut section[..size]
+        });
+        put(mean, self.grid.mean.iter().map(|x| x.to_bits()));
+        put(step, self.grid.step.iter().map(|x| x.to_bits()));
+        put(row_of, order.iter().map(|node| self.rows[*node as usize]));
+        put(groups, twins.iter().map(|(node, _)| *node));
+        put(
+            ends,
+            twins.iter().scan(0, |end, (_, rows)| {
+                *end += rows.len() as u32;
+                Some(*end)
+            }),
+        );
+        put(twin_rows, twins.iter().flat_map(|(_, rows)| rows.iter().copied()));
+        let codes = codes.par_chunks_mut(CHUNK * code_bytes(dim)).zip(rests.par_chunks_mut(CHUNK * rest_bytes(dim)));
+        let parts = codes.zip(lists.par_chunks_mut((CHUNK * 4 * self.degree).max(1))).zip(order.par_chunks(CHUNK));
+        parts.for_each(|(((codes, rests), lists), order)| {
+            let slots = codes.chunks_mut(code_bytes(dim)).zip(rests.chunks_mut(rest_bytes(dim)));
+            for (((code, rest), list), node) in slots.zip(lists.chunks_mut(4 * self.degree)).zip(order) {
+                self.grid.encode(rows.row(self.rows[*node as usize]), code, rest);
+                let near = &self.lists[*node as usize * self.degree..][..self.degree];
+                let placed = |near: &[u8; 4]| place.get(u32::from_le_bytes(*near) as usize).copied().unwrap_or(END);
+                put(list, near.iter().map(placed));
             }
-            put_lists(&mut out, self.base.iter());
-        }
-        for layer in self.upper.iter().take(levels) {
-            layer.iter().for_each(|(row, _)| put(&mut out, *row));
-            put_lists(&mut out, positions(layer).iter());
-        }
-        self.twins.iter().for_each(|(row, _)| put(&mut out, *row));
-        put_lists(&mut out, self.twins.iter().map(|(_, list)| list));
-
-        let length = out.len() as u64;
-        out[40..48].copy_from_slice(&length.to_le_bytes());
+        });
         assert!(Graph::parse(&out).is_ok(), "a graph was written that cannot be read");
-        Some(out)
+        out
     }
 }
 
-/// The lists of an upper layer with rows replaced by their positions; a row that is not there is left out.
-fn positions(layer: &UpperLayer) -> Vec<Vec<u32>> {
-    let position = |row: &u32| layer.binary_search_by_key(row, |(row, _)| *row).ok().map(|at| at as u32);
-    layer.iter().map(|(_, list)| list.iter().filter_map(position).collect()).collect()
-}
-
-fn put(out: &mut Vec<u8>, word: u32) {
-    out.extend(word.to_le_bytes());
-}
-
-fn put_counts<'a>(out: &mut Vec<u8>, nodes: usize, lists: impl Iterator<Item = &'a Vec<u32>>) -> Option<()> {
-    put(out, nodes as u32);
-    put(out, u32::try_from(lists.map(Vec::len).sum::<usize>()).ok()?);
-    Some(())
-}
-
-fn put_lists<'a>(out: &mut Vec<u8>, lists: impl Iterator<Item = &'a Vec<u32>> + Clone) {
-    let mut end = 0;
-    for list in lists.clone() {
-        end += list.len() as u32;
-        put(out, end);
+fn put(section: &mut [u8], words: impl Iterator<Item = u32>) {
+    for (place, word) in section.as_chunks_mut().0.iter_mut().zip(words) {
+        *place = word.to_le_bytes();
     }
-    lists.flatten().for_each(|item| put(out, *item));
+}
+
+/// The nodes in an order in which neighbours lie together: depth first from the entry, nearest neighbour first.
+pub(crate) fn order(links: &Links<'_>, entry: u32) -> Vec<u32> {
+    let mut order = Vec::with_capacity(links.nodes);
+    let mut placed = vec![false; links.nodes];
+    let mut stack = Vec::new();
+    for start in std::iter::once(entry).chain(0..links.nodes as u32).filter(|node| (*node as usize) < links.nodes) {
+        stack.push(start);
+        while let Some(node) = stack.pop() {
+            if std::mem::replace(&mut placed[node as usize], true) {
+                continue;
+            }
+            order.push(node);
+            let from = stack.len();
+            stack.extend(links.list(node).filter(|near| !placed[*near as usize]));
+            stack[from..].reverse();
+        }
+    }
+    order
 }

@@ -1,18 +1,31 @@
-//! Frozen graphs: neighbour lists in flat arrays of bytes that somebody has mapped, read without loading.
+//! Frozen graphs: codes and neighbour lists in flat arrays of bytes that somebody has mapped, read without loading.
 //!
-//! A graph is frozen once, by a builder (today [`crate::hnsw::build`]), and then only read, by any number of
-//! threads. `format` draws the bytes and finds its way in them, `draft` writes them, `check` reads every one of
-//! them, `search` walks, and `scratch` is the memory that a walk needs and the next walk uses again.
+//! A graph is frozen once, by a builder ([`crate::vamana::build`], [`crate::hnsw::build`]), and then only read, by any
+//! number of threads. `format` draws the bytes and finds its way in them, `header` reads their first 256, `grid` is
+//! the codes, `calibration` what the builder measured, `draft` writes all that, `check` reads every word of it. `walk`
+//! goes over a graph with a `beam`, `search` makes an answer of it, and `scratch` is the memory that a search needs
+//! and the next one uses again.
 //!
 //! Bytes may be damaged or foreign: [`Graph::parse`] answers with an error where it can tell, and where it cannot,
-//! a search is at worst poor. It never panics, reads nothing outside, and computes every score from the rows.
+//! a search is at worst poor. It never panics, reads nothing outside, and [`Graph::search`] computes every score from
+//! the rows.
 
+mod beam;
+mod calibration;
 mod check;
 mod draft;
 mod format;
+mod grid;
+mod header;
 mod scratch;
 mod search;
+mod walk;
 
-pub(crate) use draft::{Draft, UpperLayer};
+pub(crate) use beam::Rule;
+pub(crate) use calibration::{Calibration, KINDS, RANKS, TARGETS};
+pub(crate) use draft::{Draft, order};
+pub(crate) use format::{END, Links, NODES_MAX};
 pub use format::{Graph, GraphError, GraphInfo, Kind};
+pub(crate) use grid::{Grid, Prepared, code_bytes, rest_bytes};
 pub use scratch::Scratch;
+pub(crate) use walk::Walk;

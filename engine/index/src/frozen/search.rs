@@ -1,19 +1,24 @@
-//! Walking a frozen graph.
+//! Searching a frozen graph: a walk over codes, then fewer and fewer candidates looked at more and more closely.
 //!
-//! Greedy steps through the upper layers, then one beam over layer 0, as in Malkov & Yashunin 2018, Algorithms 2
-//! and 5 (arXiv:1603.09320). A filter decides what may be an answer, not where the walk may go.
+//! The walk's candidates are re-scored by the second level of their codes as far as the error of the first leaves it
+//! open whether they are among the best, and by their rows as far as the error of the second does. A filter decides
+//! what may be an answer, not where the walk may go.
 
-use fromagerie_kernels::Kernel;
-
-use super::format::{Graph, Layer};
+use super::beam::Rule;
+use super::format::Graph;
 use super::scratch::Scratch;
-use crate::{Neighbor, Query, Rows, SearchError, flat};
+use super::walk::Walk;
+use crate::{DenseRows, Neighbor, Query, Rows, SearchError, flat};
 
 /// Expansions between two questions whether to stop.
 const STEPS_PER_QUESTION: usize = 16;
+/// Neighbours that a walk looks for at least: the best of all alone is too shaky a measure of when to stop.
+const K_MIN: usize = 10;
+/// Searches of a batch that go on at the same time in one thread.
+const AT_ONCE: usize = 6;
 
 impl Graph<'_> {
-    /// Rows near to `query.vector`, best first, ties by row; the memory is `scratch`'s.
+    /// Rows near to `query.vector`, best first, ties by row; the memory is `scratch`'s. Scores are computed from rows.
     ///
     /// The answer has as many neighbours as an exact search has: where the graph does not lead to `query.k` of them
     /// (the filter lets too few through, or the graph is damaged), the rows are scanned instead.
@@ -29,21 +34,99 @@ impl Graph<'_> {
         self.check_rows(rows)?;
         query.check(rows)?;
         let wanted = query.k.min(rows.len());
-        scratch.start(rows.len(), query.beam(rows.len()));
-        if wanted == 0 {
-            return Ok(&[]);
-        }
-        let walk = Walk { graph: self, rows, query, kernel: Kernel::best() };
-        let start = walk.descend(scratch);
-        let led = walk.explore(start, scratch)?;
-        let found = walk.collect(wanted, scratch);
-        let cut_by_score = query.min_score.is_some() && scratch.beam.counting() >= wanted;
-        if !led || (found < wanted && !cut_by_score) {
+        if !self.walk(query, scratch)? || !self.collect(Some(rows), query, scratch) {
             scratch.scanned = true;
             scratch.distances += rows.len() as u64;
             flat::scan(rows, query, &mut scratch.top, &mut scratch.found)?;
         }
+        debug_assert!(scratch.found.len() <= wanted);
         Ok(&scratch.found)
+    }
+
+    /// The same from the codes alone, without touching a row: scores are off by some [`Graph::fine_error`], and where
+    /// the graph does not lead to `query.k` neighbours there are fewer. For rows that memory cannot hold.
+    ///
+    /// # Errors
+    /// As [`flat::search`].
+    pub fn search_codes<'s>(&self, query: &Query<'_>, scratch: &'s mut Scratch) -> Result<&'s [Neighbor], SearchError> {
+        query.check_vector(self.info.dim)?;
+        self.walk(query, scratch)?;
+        self.collect(None::<&DenseRows<'_>>, query, scratch);
+        Ok(&scratch.found)
+    }
+
+    /// [`Self::search_codes`] for many queries, some of them at a time, so that one computes while others wait for
+    /// memory. `each` gets the number of the query, and its neighbours, in any order of queries.
+    ///
+    /// `vectors`: `[n, dim]`, unit length; `lanes` is memory that the next batch uses again.
+    ///
+    /// # Errors
+    /// [`SearchError::WrongDim`] when `vectors` are no whole vectors, [`SearchError::NotFinite`].
+    pub fn search_batch(
+        &self,
+        vectors: &[f32],
+        (k, ef): (usize, usize),
+        lanes: &mut Vec<Scratch>,
+        mut each: impl FnMut(usize, &[Neighbor], &Scratch),
+    ) -> Result<(), SearchError> {
+        let dim = self.info.dim;
+        if !vectors.len().is_multiple_of(dim) {
+            return Err(SearchError::WrongDim { expected: dim, received: vectors.len() % dim });
+        }
+        if let Some(at) = vectors.iter().position(|x| !x.is_finite()) {
+            return Err(SearchError::NotFinite { at: at % dim });
+        }
+        let queries = vectors.chunks_exact(dim).map(|vector| Query { ef, ..Query::new(vector, k) });
+        let mut waiting = queries.enumerate();
+        lanes.resize_with(lanes.len().max(AT_ONCE), Scratch::new);
+        let walk = Walk::over(self.links);
+        let mut busy = [const { None }; AT_ONCE];
+        loop {
+            let mut idle = true;
+            for (lane, scratch) in busy.iter_mut().zip(lanes.iter_mut()) {
+                let step = match lane.take() {
+                    Some(Lane { number, query, step: Step::Ask(node) }) => {
+                        walk.ask(node, scratch);
+                        Some(Lane { number, query, step: Step::Read })
+                    }
+                    Some(Lane { number, query, step: Step::Read }) => {
+                        walk.read(scratch, |_| true);
+                        let next = walk.next(scratch).map(|node| Lane { number, query, step: Step::Ask(node) });
+                        if next.is_none() {
+                            self.collect(None::<&DenseRows<'_>>, &query, scratch);
+                            each(number, &scratch.found, scratch);
+                        }
+                        next
+                    }
+                    None => None,
+                };
+                *lane = step.or_else(|| {
+                    let (number, query) = waiting.next()?;
+                    let node = self.enter(&walk, &query, scratch);
+                    if node.is_none() {
+                        each(number, &[], scratch);
+                    }
+                    Some(Lane { number, query, step: Step::Ask(node?) })
+                });
+                idle &= lane.is_none();
+            }
+            if idle && waiting.len() == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What scores by codes may be off.
+    #[must_use]
+    pub fn fine_error(&self) -> f32 {
+        self.calibration.fine_error
+    }
+
+    /// The beam with which recall@`k` was `recall` (0.80 to 0.999) when the graph was built, for the harder of rows
+    /// left out and training queries.
+    #[must_use]
+    pub fn ef_for(&self, recall: f32, k: usize) -> usize {
+        self.calibration.beam(recall) * k.max(10) / 10
     }
 
     fn check_rows<R: Rows + ?Sized>(&self, rows: &R) -> Result<(), SearchError> {
@@ -53,114 +136,113 @@ impl Graph<'_> {
         }
         Err(SearchError::WrongRows { graph_rows, graph_dim, rows: rows.len(), dim: rows.dim() })
     }
-}
 
-/// One search on its way.
-struct Walk<'w, R: ?Sized> {
-    graph: &'w Graph<'w>,
-    rows: &'w R,
-    query: &'w Query<'w>,
-    kernel: &'static Kernel,
-}
-
-impl<R: Rows + ?Sized> Walk<'_, R> {
-    fn score(&self, row: u32) -> f32 {
-        self.kernel.dot(self.query.vector, self.rows.row(row))
-    }
-
-    /// Down the upper layers to the row from which layer 0 is explored.
-    fn descend(&self, scratch: &mut Scratch) -> Neighbor {
-        let row = self.graph.info.entry;
-        let mut best = Neighbor { row, score: self.score(row) };
-        scratch.distances += 1;
-        for layer in self.graph.layers[..self.graph.info.levels].iter().skip(1).rev() {
-            let mut at = layer.position(best.row);
-            while let Some(position) = at {
-                at = self.step(layer, position, &mut best, scratch);
-            }
+    /// Prepares a search and takes its first step; `None` when there is nothing to search for.
+    fn enter(&self, walk: &Walk<'_>, query: &Query<'_>, scratch: &mut Scratch) -> Option<u32> {
+        let k = query.k.max(K_MIN).min(self.info.nodes);
+        scratch.prepared.prepare(&self.grid, query.vector);
+        let ef = query.ef.clamp(1, self.info.nodes.max(1));
+        let tolerance = scratch.prepared.products(self.calibration.tolerance(k, ef));
+        scratch.start(
+            self.info.nodes,
+            Rule {
+                filtered: query.allow.is_some(),
+                ..Rule::of(k, ef, tolerance, scratch.prepared.products(self.calibration.coarse_error))
+            },
+        );
+        if k == 0 || query.k == 0 {
+            return None;
         }
-        best
+        walk.enter(self.info.entry, scratch, |node| self.counts(query, node));
+        walk.next(scratch)
     }
 
-    /// The position of the best neighbour, if it is better than `best`.
-    fn step(&self, layer: &Layer<'_>, position: usize, best: &mut Neighbor, scratch: &mut Scratch) -> Option<usize> {
-        let count = self.rows.len();
-        let with_row = |position: u32| Some((position, layer.rows.get(position as usize)?));
-        let near = layer.lists.get(position).iter().filter_map(with_row).filter(|(_, row)| (*row as usize) < count);
-        scratch.upper_batch.clear();
-        scratch.upper_batch.extend(near);
-        scratch.distances += scratch.upper_batch.len() as u64;
-        let mut next = None;
-        let row = |(_, row)| self.rows.row(row);
-        self.kernel.dot_scattered(self.query.vector, &scratch.upper_batch, row, |(position, row), score| {
-            if score > best.score {
-                *best = Neighbor { row, score };
-                next = Some(position as usize);
-            }
-        });
-        next
-    }
-
-    /// Fills the beam from `start` on; `false` when the filter makes it pointless.
-    fn explore(&self, start: Neighbor, scratch: &mut Scratch) -> Result<bool, SearchError> {
-        let Scratch { visited, beam, batch, distances, .. } = scratch;
-        visited.first_time(start.row, self.rows.len());
-        beam.insert(start, self.counts(start.row));
+    /// Fills the beam; `false` when the filter makes that pointless.
+    fn walk(&self, query: &Query<'_>, scratch: &mut Scratch) -> Result<bool, SearchError> {
+        let walk = Walk::over(self.links);
+        let mut at = self.enter(&walk, query, scratch);
         let mut steps = 0;
-        while let Some(row) = beam.expand_next() {
+        while let Some(node) = at {
             if steps % STEPS_PER_QUESTION == 0 {
-                self.query.check_cancelled()?;
+                query.check_cancelled()?;
             }
             steps += 1;
-            let near = self.graph.layers[0].lists.get(row as usize).iter();
-            batch.clear();
-            batch.extend(near.filter(|row| visited.first_time(*row, self.rows.len())));
-            *distances += batch.len() as u64;
-            self.kernel.dot_scattered(
-                self.query.vector,
-                batch,
-                |row| self.rows.row(row),
-                |row, score| {
-                    let neighbor = Neighbor { row, score };
-                    if beam.wants(&neighbor) {
-                        beam.insert(neighbor, self.counts(row));
-                    }
-                },
-            );
-            if beam.is_overgrown() {
+            walk.ask(node, scratch);
+            walk.read(scratch, |near| self.counts(query, near));
+            if scratch.beam.is_overgrown() {
                 return Ok(false);
             }
+            at = walk.next(scratch);
         }
         Ok(true)
     }
 
-    /// Whether the row or a twin of it may be an answer.
+    /// Whether the node's row or a twin of it may be an answer.
     #[inline]
-    fn counts(&self, row: u32) -> bool {
-        self.query.allow.is_none_or(|allow| allow(row) || self.twins_of(row).any(allow))
+    fn counts(&self, query: &Query<'_>, node: u32) -> bool {
+        query.allow.is_none_or(|allow| self.row_of(node).is_some_and(allow) || self.twins_of(node).any(allow))
     }
 
-    fn twins_of(&self, row: u32) -> impl Iterator<Item = u32> {
-        let count = self.rows.len();
-        self.graph.twins_of(row).iter().filter(move |twin| (*twin as usize) < count)
-    }
-
-    /// Moves the answers out of the beam, each with its twins; returns how many there are.
-    fn collect(&self, wanted: usize, scratch: &mut Scratch) -> usize {
-        let Scratch { beam, found, .. } = scratch;
-        for Neighbor { row, score } in beam.answers(self.query) {
-            if found.len() == wanted {
+    /// Moves the answers out of the beam into `scratch.found`; whether there are as many as an exact search finds.
+    fn collect<R: Rows + ?Sized>(&self, rows: Option<&R>, query: &Query<'_>, scratch: &mut Scratch) -> bool {
+        let wanted = query.k.min(self.info.rows);
+        self.rescore(wanted, scratch);
+        let Scratch { near, found, .. } = scratch;
+        let open = 2.0 * self.calibration.fine_error;
+        let least = near.get(wanted.saturating_sub(1)).map_or(f32::MIN, |(score, _)| score - open);
+        for (estimate, node) in near.iter().copied() {
+            let settled = found.len() >= wanted && (rows.is_none() || estimate < least);
+            if settled {
                 break;
             }
-            if self.query.allows(row) {
+            let group = self.row_of(node).into_iter().chain(self.twins_of(node));
+            let mut score = None;
+            for row in group.filter(|row| query.allows(*row)) {
+                let score = *score.get_or_insert_with(|| match rows {
+                    Some(rows) => fromagerie_kernels::dot(query.vector, rows.row(row)),
+                    None => estimate,
+                });
                 found.push(Neighbor { row, score });
             }
-            let room = wanted - found.len();
-            let twins = self.twins_of(row).filter(|twin| self.query.allows(*twin)).take(room);
-            found.extend(twins.map(|row| Neighbor { row, score: self.score(row) }));
         }
         found.sort_unstable();
         found.dedup();
-        found.len()
+        found.truncate(wanted);
+        let enough = found.len() >= wanted;
+        found.retain(|neighbor| query.is_good_enough(neighbor.score));
+        enough
     }
+
+    /// Into `scratch.near`, best first: those of the beam that may be among the `wanted` best, by both levels.
+    fn rescore(&self, wanted: usize, scratch: &mut Scratch) {
+        let Scratch { prepared, beam, near, rescored, .. } = scratch;
+        let open = prepared.products(self.calibration.coarse_error);
+        let kth =
+            beam.answers().nth(wanted.saturating_sub(1)).map_or(i32::MIN, |(_, score)| score.saturating_sub(open));
+        let candidates = || beam.answers().take_while(|(_, score)| *score >= kth);
+        for (node, _) in candidates() {
+            fromagerie_kernels::prefetch(self.rest(node));
+        }
+        prepared.refine();
+        let prepared = &*prepared;
+        near.extend(
+            candidates()
+                .map(|(node, product)| (prepared.rescore(product, self.links.code(node), self.rest(node)), node)),
+        );
+        near.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        *rescored = near.len() as u64;
+    }
+}
+
+/// One search of a batch.
+struct Lane<'q> {
+    number: usize,
+    query: Query<'q>,
+    step: Step,
+}
+
+/// Which half of a step comes next.
+enum Step {
+    Ask(u32),
+    Read,
 }

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::{BuildError, Growing, HnswParams};
-use crate::Rows;
+use super::{Growing, HnswParams};
+use crate::{BuildError, Rows};
 
 /// Builds a graph over all of `rows` and returns its bytes, for [`crate::frozen::Graph::parse`].
 ///

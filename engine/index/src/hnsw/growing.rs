@@ -3,19 +3,18 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fromagerie_kernels::norm;
 use hnsw_rs::hnsw::Hnsw;
 use parking_lot::{Mutex, RwLock};
 
 use super::gap::CosineGap;
 use super::twins::{Claim, Twins};
-use super::{BuildError, HnswParams, extract};
-use crate::{Neighbor, Query, SearchError};
+use super::{HnswParams, extract};
+use crate::build_error::check_unit;
+use crate::frozen::Kind;
+use crate::{BuildError, DenseRows, Neighbor, Query, Rows, SearchError, vamana};
 
 /// Layers that `hnsw_rs` may make.
 const LAYERS: usize = 16;
-/// How far a row's length may be from 1.
-const UNIT_TOLERANCE: f64 = 1e-3;
 
 /// A growing graph. Rows are copied into it: about 4.6 KB each at 256 dimensions and `m` of 16.
 pub struct Growing {
@@ -68,11 +67,7 @@ impl Growing {
         if vector.len() != self.dim {
             return Err(BuildError::WrongDim { expected: self.dim, received: vector.len() });
         }
-        // Written so that NaN is refused too.
-        let is_unit = (norm(vector) - 1.0).abs() <= UNIT_TOLERANCE;
-        if !is_unit {
-            return Err(BuildError::NotUnit { row });
-        }
+        check_unit(row, vector)?;
         let _gate = self.gate.read();
         let mut twins = self.twins.lock();
         let first = twins.is_empty();
@@ -138,9 +133,11 @@ impl Growing {
         if let Some(row) = twins.missing() {
             return Err(BuildError::Missing { row });
         }
-        let rows = twins.count();
-        let draft = extract::draft(&self.graph, &twins, self.dim, self.params);
-        draft.encode().ok_or(BuildError::TooLarge { rows })
+        let count = twins.count();
+        let (data, lists) = extract::extract(&self.graph, &twins, self.dim);
+        let rows = DenseRows::new(&data, self.dim).ok_or(BuildError::TooLarge { rows: count })?;
+        debug_assert_eq!(rows.len(), count);
+        vamana::freeze(&rows, &lists, (Kind::Hnsw, self.params.ef_construction))
     }
 }
 

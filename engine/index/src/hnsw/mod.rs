@@ -2,7 +2,8 @@
 //!
 //! [`Growing`] takes rows while it is searched, in memory, for a collection with many small writes. [`build`] grows
 //! one over all rows and freezes it. `twins` keeps equal vectors out of the graph, `extract` reads it out point by
-//! point, and `connect` sees to it that every row can be reached, before the bytes are written.
+//! point, and `connect` sees to it that every row can be reached, before the bytes are written. A frozen graph has one
+//! layer: the lowest, with the entry of the highest.
 //!
 //! Why it is done this way: `docs/adr/0001-frozen-graphs.md`.
 
@@ -12,6 +13,8 @@ mod extract;
 mod gap;
 mod growing;
 mod twins;
+
+use crate::BuildError;
 
 pub use build::build;
 pub use growing::Growing;
@@ -42,48 +45,4 @@ impl HnswParams {
         let ef_construction = self.ef_construction.clamp(self.m, 65_536);
         Ok(Self { ef_construction, ..self })
     }
-}
-
-/// Why a graph was not built, or a row not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// `m` is outside 2..=128.
-    #[error("m is {received}; it must be between 2 and 128")]
-    WrongM {
-        /// What was asked for.
-        received: usize,
-    },
-    /// The row has another dimension than the graph (a graph's is never 0).
-    #[error("the row has {received} dimensions, the graph has {expected}")]
-    WrongDim {
-        /// Dimension of the graph.
-        expected: usize,
-        /// Dimension of the row.
-        received: usize,
-    },
-    /// The row is not of unit length: zero, not finite, or never normalised.
-    #[error("row {row} is not of unit length")]
-    NotUnit {
-        /// Which row.
-        row: u32,
-    },
-    /// The row is in the graph already.
-    #[error("row {row} is in the graph already")]
-    Repeated {
-        /// Which row.
-        row: u32,
-    },
-    /// Frozen graphs are over rows 0..n, and this one is missing.
-    #[error("row {row} is missing from the graph")]
-    Missing {
-        /// The first row missing.
-        row: u32,
-    },
-    /// Rows or edges are more than `u32` counts.
-    #[error("the graph is too large for one segment: {rows} rows")]
-    TooLarge {
-        /// Rows given.
-        rows: usize,
-    },
 }

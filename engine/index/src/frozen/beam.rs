@@ -1,0 +1,204 @@
+//! The best nodes so far, best first, in one array: the candidates and the results of a greedy search are the same
+//! entries with and without their mark of being expanded.
+//!
+//! An entry is one word: the score, which is a whole number, above; then two marks; then the node, inverted, so that
+//! of equal scores the lower node comes first.
+
+/// The node of this entry has been expanded.
+const EXPANDED: u64 = 1 << 31;
+/// The node of this entry may be an answer; others are only stepping stones.
+const COUNTS: u64 = 1 << 30;
+/// What entries are ordered by.
+const ORDER: u64 = !(EXPANDED | COUNTS);
+const NODE: u32 = (1 << 30) - 1;
+/// Stepping stones for each place of a beam under a filter, before scanning is cheaper.
+const STONES_PER_PLACE: usize = 16;
+
+/// When a beam is full, and when it has seen enough.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rule {
+    /// Answers wanted.
+    pub(crate) k: usize,
+    /// How much worse than the `k`-th best a node may be and still be expanded.
+    pub(crate) tolerance: i32,
+    /// How much worse than the `k`-th best a node may be and still turn out to be among them on a closer look.
+    pub(crate) margin: i32,
+    /// Entries at most.
+    pub(crate) width: usize,
+    /// Whether some nodes do not count.
+    pub(crate) filtered: bool,
+}
+
+impl Rule {
+    /// Entries of a beam for each place asked for: what bounds the work for a query without near neighbours.
+    const ENTRIES_PER_PLACE: usize = 8;
+
+    /// The rule of a search for `k` with a beam of `ef`, where every node counts.
+    pub(crate) fn of(k: usize, ef: usize, tolerance: i32, margin: i32) -> Self {
+        Self { k, tolerance, margin, width: Self::ENTRIES_PER_PLACE * ef.max(k), filtered: false }
+    }
+
+    /// The rule of a beam of a fixed width, in which all entries are answers.
+    pub(crate) fn fixed(width: usize) -> Self {
+        Self { k: width, width, ..Self::default() }
+    }
+}
+
+/// The beam.
+#[derive(Debug, Default)]
+pub(crate) struct Beam {
+    entries: Vec<u64>,
+    rule: Rule,
+    /// Scores of the best `k` that count, best first; only kept under a filter, where they are not the first entries.
+    counting: Vec<i32>,
+    /// Entries before it are expanded.
+    next: usize,
+    overgrown: bool,
+}
+
+#[inline]
+fn entry(score: i32, node: u32) -> u64 {
+    u64::from(score as u32 ^ 1 << 31) << 32 | u64::from(!node & NODE)
+}
+
+#[inline]
+fn score_of(entry: u64) -> i32 {
+    ((entry >> 32) as u32 ^ 1 << 31) as i32
+}
+
+#[inline]
+fn node_of(entry: u64) -> u32 {
+    !(entry as u32) & NODE
+}
+
+impl Beam {
+    pub(super) fn start(&mut self, rule: Rule) {
+        self.entries.clear();
+        self.counting.clear();
+        self.rule = rule;
+        if rule.filtered {
+            self.rule.width = rule.width.saturating_mul(STONES_PER_PLACE);
+        }
+        (self.next, self.overgrown) = (0, false);
+    }
+
+    /// Score of the `k`-th best that counts.
+    #[inline]
+    fn kth(&self) -> Option<i32> {
+        match self.rule.filtered {
+            false => self.entries.get(self.rule.k - 1).map(|entry| score_of(*entry)),
+            true => self.counting.get(self.rule.k - 1).copied(),
+        }
+    }
+
+    /// Puts a node where it belongs, unless it is too far to lead or to be an answer.
+    #[inline]
+    pub(crate) fn offer(&mut self, node: u32, score: i32, counts: impl FnOnce() -> bool) {
+        if self.kth().is_some_and(|kth| score < kth.saturating_sub(self.rule.tolerance.max(self.rule.margin))) {
+            return;
+        }
+        let entry = entry(score, node);
+        if self.entries.len() >= self.rule.width {
+            match self.entries.last() {
+                Some(worst) if worst & ORDER < entry => self.entries.pop(),
+                _ => return self.overgrown = true,
+            };
+            self.overgrown = true;
+        }
+        let counts = counts();
+        let at = self.entries.partition_point(|other| other & ORDER > entry);
+        self.entries.insert(at, entry | if counts { COUNTS } else { 0 });
+        self.next = self.next.min(at);
+        if self.rule.filtered && counts {
+            let at = self.counting.partition_point(|other| *other >= score);
+            if at < self.rule.k {
+                self.counting.truncate(self.rule.k - 1);
+                self.counting.insert(at, score);
+            }
+        }
+    }
+
+    /// The best node not yet expanded, which from now on is; `None` when what is left is too far.
+    #[inline]
+    pub(crate) fn expand_next(&mut self) -> Option<u32> {
+        while self.entries.get(self.next)? & EXPANDED != 0 {
+            self.next += 1;
+        }
+        let entry = self.entries[self.next];
+        if self.kth().is_some_and(|kth| score_of(entry) < kth.saturating_sub(self.rule.tolerance)) {
+            return None;
+        }
+        self.entries[self.next] |= EXPANDED;
+        self.next += 1;
+        Some(node_of(entry))
+    }
+
+    /// Whether stepping stones have made the beam so long that scanning is cheaper.
+    #[inline]
+    pub(super) fn is_overgrown(&self) -> bool {
+        self.rule.filtered && self.overgrown
+    }
+
+    /// Entries that count, best first: node and score.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = (u32, i32)> {
+        let counting = self.entries.iter().filter(|entry| !self.rule.filtered || **entry & COUNTS != 0);
+        counting.map(|entry| (node_of(*entry), score_of(*entry)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beam(rule: Rule, offers: &[(u32, i32, bool)]) -> Beam {
+        let mut beam = Beam::default();
+        beam.start(rule);
+        offers.iter().for_each(|(node, score, counts)| beam.offer(*node, *score, || *counts));
+        beam
+    }
+
+    const RULE: Rule = Rule { k: 2, tolerance: 10, margin: 0, width: 4, filtered: false };
+
+    #[test]
+    fn best_first_and_of_equals_the_lower_node() {
+        let beam = beam(RULE, &[(1, i32::MAX, true), (3, 9, true), (2, 9, true), (0, i32::MIN, true), (7, -5, true)]);
+        assert_eq!(beam.answers().collect::<Vec<_>>(), [(1, i32::MAX), (2, 9), (3, 9)]);
+    }
+
+    #[test]
+    fn what_is_far_behind_the_kth_is_not_taken_nor_expanded() {
+        let mut near = beam(RULE, &[(0, 100, true), (1, 90, true), (2, 80, true), (3, 79, true)]);
+        assert_eq!(near.answers().map(|(node, _)| node).collect::<Vec<_>>(), [0, 1, 2]);
+        near.offer(4, 95, || true);
+        let expanded: Vec<_> = std::iter::from_fn(|| near.expand_next()).collect();
+        assert_eq!(expanded, [0, 4, 1], "80 is more than 10 behind 95");
+    }
+
+    #[test]
+    fn what_is_within_the_margin_is_taken_but_not_expanded() {
+        let mut beam =
+            beam(Rule { tolerance: -1, margin: 5, ..RULE }, &[(0, 9, true), (1, 7, true), (2, 3, true), (3, 1, true)]);
+        assert_eq!(beam.answers().map(|(node, _)| node).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(std::iter::from_fn(|| beam.expand_next()).collect::<Vec<_>>(), [0]);
+    }
+
+    #[test]
+    fn a_better_node_is_expanded_first() {
+        let mut beam = beam(RULE, &[(0, 1, true), (1, 2, true)]);
+        assert_eq!(beam.expand_next(), Some(1));
+        beam.offer(2, 3, || true);
+        assert_eq!([beam.expand_next(), beam.expand_next(), beam.expand_next()], [Some(2), Some(0), None]);
+    }
+
+    #[test]
+    fn a_filter_looks_past_stepping_stones() {
+        let rule = Rule { filtered: true, tolerance: 0, ..RULE };
+        let mut beam =
+            beam(rule, &[(0, 9, false), (1, 8, false), (2, 7, true), (3, 6, true), (4, 5, true), (5, 5, false)]);
+        assert_eq!(beam.answers().collect::<Vec<_>>(), [(2, 7), (3, 6)]);
+        assert_eq!(std::iter::from_fn(|| beam.expand_next()).count(), 4);
+        assert!(!beam.is_overgrown());
+        (10..100).for_each(|node| beam.offer(node, 8, || false));
+        assert!(beam.is_overgrown());
+    }
+}

@@ -1,0 +1,75 @@
+//! What a builder measured on its own rows, so that a search can be asked for recall and stop in time.
+//!
+//! A walk keeps going while the next node is not much worse than the `k`-th best so far. How much is *much* follows
+//! from the width of the beam: a beam of `ef` is as tolerant as the score usually falls from rank `k` to rank `ef`.
+//! So an easy query, whose neighbours stand out, ends early, and a hard one, among many that are nearly as good, goes
+//! on for longer than a beam of a fixed width would. (Ending by distance and not by count: Peng et al. 2023, "Efficient
+//! approximate nearest neighbor search in multi-dimensional databases"; Al-Jazzazi et al. 2025, arXiv:2505.15636.)
+
+/// Gaps that are kept, at ranks 1, 2, 4 ...
+pub(crate) const RANKS: usize = 16;
+/// Kinds of query: those like the rows, and those like the training queries.
+pub(crate) const KINDS: usize = 2;
+/// Recall@10 for which the beam is kept.
+pub(crate) const TARGETS: [f32; 8] = [0.80, 0.85, 0.90, 0.95, 0.97, 0.98, 0.99, 0.999];
+
+/// Measures of a graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Calibration {
+    /// What a score by the first level of codes may be off.
+    pub(crate) coarse_error: f32,
+    /// The same for both levels.
+    pub(crate) fine_error: f32,
+    /// How far the score falls from the best to rank `2^i`, on average.
+    pub(crate) gaps: [f32; RANKS],
+    /// The beam that reaches each of [`TARGETS`]; 0 where none was seen to. Second: for training queries.
+    pub(crate) beams: [[u32; TARGETS.len()]; KINDS],
+}
+
+impl Calibration {
+    /// How far the score falls from the best to `rank` (from 1), between the kept ranks evenly in the logarithm.
+    fn gap(&self, rank: usize) -> f32 {
+        let at = (rank.max(1) as f32).log2();
+        let low = (at as usize).min(RANKS - 2);
+        let (from, to) = (self.gaps[low], self.gaps[low + 1]);
+        from + (to - from) * (at - low as f32).min(4.0)
+    }
+
+    /// How much worse than the `k`-th best a node may be and still be expanded, with a beam of `ef`. Below zero for
+    /// a beam narrower than `k`.
+    pub(crate) fn tolerance(&self, k: usize, ef: usize) -> f32 {
+        self.gap(ef) - self.gap(k)
+    }
+
+    /// The beam for a recall: the wider of what both kinds of query need.
+    pub(crate) fn beam(&self, recall: f32) -> usize {
+        let at = TARGETS.iter().position(|target| *target >= recall - 1e-6).unwrap_or(TARGETS.len() - 1);
+        let widest = self.beams.iter().map(|beams| beams[at]).max().unwrap_or(0) as usize;
+        if widest > 0 { widest } else { 1024 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tolerance_grows_with_the_beam() {
+        let mut calibration = Calibration::default();
+        for (at, gap) in calibration.gaps.iter_mut().enumerate() {
+            *gap = at as f32 * 0.1;
+        }
+        assert!((calibration.tolerance(8, 16) - 0.1).abs() < 1e-6 && (calibration.tolerance(8, 4) + 0.1).abs() < 1e-6);
+        assert_eq!(calibration.tolerance(10, 10), 0.0);
+        let wide: Vec<f32> = [10, 12, 100, 5_000, 1 << 20].map(|ef| calibration.tolerance(10, ef)).to_vec();
+        assert!(wide.is_sorted() && wide.iter().all(|gap| gap.is_finite()));
+    }
+
+    #[test]
+    fn the_beam_of_a_recall() {
+        let mut calibration = Calibration::default();
+        assert_eq!(calibration.beam(0.95), 1024);
+        calibration.beams = [[4, 5, 6, 12, 20, 24, 40, 0], [4, 5, 9, 30, 0, 0, 80, 0]];
+        assert_eq!([0.5, 0.9, 0.94, 0.99].map(|recall| calibration.beam(recall)), [4, 9, 30, 80]);
+    }
+}

@@ -1,0 +1,68 @@
+//! One walk over a graph, in two halves: asking memory for what comes next, and reading what has come.
+//!
+//! Best-first search over one layer, as in Subramanya et al. 2019, Algorithm 1, with the rule of [`super::beam`] for
+//! when to stop. Between the halves the processor can do something else: a batch walks for several queries at once,
+//! so that one computes while another waits for memory.
+
+use fromagerie_kernels::{Kernel, prefetch};
+
+use super::format::Links;
+use super::scratch::Scratch;
+
+/// A walk's steps over `links` with the memory of a [`Scratch`], whose query is prepared.
+#[derive(Clone, Copy)]
+pub(crate) struct Walk<'w> {
+    pub(crate) links: Links<'w>,
+    pub(crate) kernel: &'static Kernel,
+}
+
+impl<'w> Walk<'w> {
+    pub(crate) fn over(links: Links<'w>) -> Self {
+        Self { links, kernel: Kernel::best() }
+    }
+
+    /// The first node: from now on it is in the beam, alone.
+    pub(crate) fn enter(&self, entry: u32, scratch: &mut Scratch, counts: impl FnOnce(u32) -> bool) {
+        let score = self.kernel.int4.dot(scratch.prepared.coarse(), self.links.code(entry));
+        scratch.visited.mark(entry);
+        scratch.distances += 1;
+        scratch.beam.offer(entry, score, || counts(entry));
+    }
+
+    /// The next node to expand, whose list is on its way; `None` at the end of the walk.
+    #[inline]
+    pub(crate) fn next(&self, scratch: &mut Scratch) -> Option<u32> {
+        let node = scratch.beam.expand_next()?;
+        prefetch(self.links.list_bytes(node));
+        Some(node)
+    }
+
+    /// First half: which neighbours of `node` are new; their codes are on their way.
+    #[inline]
+    pub(crate) fn ask(&self, node: u32, scratch: &mut Scratch) {
+        scratch.visited.first_time(self.links.list_bytes(node), &mut scratch.batch);
+        for near in &scratch.batch {
+            prefetch(self.links.code(*near));
+        }
+        scratch.distances += scratch.batch.len() as u64;
+    }
+
+    /// Second half: they are scored, and take their places in the beam.
+    #[inline]
+    pub(crate) fn read(&self, scratch: &mut Scratch, counts: impl Fn(u32) -> bool) {
+        let Scratch { prepared, beam, batch, .. } = scratch;
+        let code = |near| self.links.code(near);
+        self.kernel.int4.dot_ready(prepared.coarse(), batch, code, |near, score| {
+            beam.offer(near, score, || counts(near));
+        });
+    }
+
+    /// The whole walk from `entry`.
+    pub(crate) fn run(&self, entry: u32, scratch: &mut Scratch) {
+        self.enter(entry, scratch, |_| true);
+        while let Some(node) = self.next(scratch) {
+            self.ask(node, scratch);
+            self.read(scratch, |_| true);
+        }
+    }
+}
