@@ -88,7 +88,8 @@ fn search_segment(
     let vectors = segment.vectors()?;
     let rows = DenseRows::new(vectors, segment.dim())
         .ok_or(SearchError::WrongDim { expected: segment.dim(), received: vectors.len() })?;
-    let wanted = !query.exact && plan(segment.rows() as usize, segment.live_rows() as usize, ask.k, ask.ef) == Plan::Graph;
+    let wanted =
+        !query.exact && plan(segment.rows() as usize, segment.live_rows() as usize, ask.k, ask.ef) == Plan::Graph;
     if wanted {
         match graph(segment) {
             Ok(Some(graph)) => {
