@@ -8,8 +8,9 @@ mod common;
 use common::{Served, png, tiny_bundle};
 use fromagerie_proto::v1::{self, chat_event, part, query_term};
 use fromagerie_proto::v1::{
-    collection_service_client::CollectionServiceClient, dialogue_service_client::DialogueServiceClient,
-    model_service_client::ModelServiceClient, search_service_client::SearchServiceClient,
+    admin_service_client::AdminServiceClient, collection_service_client::CollectionServiceClient,
+    dialogue_service_client::DialogueServiceClient, model_service_client::ModelServiceClient,
+    search_service_client::SearchServiceClient,
 };
 use tokio_stream::StreamExt;
 use tonic::transport::Channel;
@@ -231,4 +232,41 @@ async fn a_token_keeps_strangers_out() {
     let mut known = Request::new(v1::ListCollectionsRequest::default());
     known.metadata_mut().insert("authorization", "Bearer secret".parse().unwrap());
     collections.list_collections(known).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_is_looked_after_while_it_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(&folder.path().join("cellar"), Some(&tiny_bundle()), &[]);
+    let channel = connect(&server).await;
+    let mut collections = CollectionServiceClient::new(channel.clone());
+    let mut admin = AdminServiceClient::new(channel);
+    let new = v1::CreateCollectionRequest { name: "colours".into(), ..Default::default() };
+    collections.create_collection(new).await.unwrap();
+    let items = v1::UpsertItemsRequest {
+        collection: "colours".into(),
+        items: vec![item("red", RED), item("blue", BLUE)],
+        ..Default::default()
+    };
+    collections.upsert_items(items.clone()).await.unwrap();
+    collections.upsert_items(items).await.unwrap();
+
+    let name = || "colours".to_owned();
+    let compacted = admin.compact_collection(v1::CompactCollectionRequest { name: name() }).await.unwrap().into_inner();
+    assert_eq!(compacted.segments_after, 1);
+    let stats = admin.get_collection_stats(v1::GetCollectionStatsRequest { name: name() }).await.unwrap().into_inner();
+    assert_eq!((stats.item_count, stats.dead_row_count, stats.part_bytes["vectors"]), (2, 0, 2 * 6 * 4));
+    let report = admin.verify_database(v1::VerifyDatabaseRequest::default()).await.unwrap().into_inner();
+    assert!(report.damages.is_empty() && report.item_count == 2 && report.read_bytes > 0, "{report:?}");
+
+    let path = folder.path().join("snap").to_str().unwrap().to_owned();
+    let ask = |path: &str| v1::CreateSnapshotRequest { path: path.to_owned(), whole: false };
+    let taken = admin.create_snapshot(ask(&path)).await.unwrap().into_inner();
+    assert_eq!((taken.collection_count, taken.item_count), (1, 2));
+    let again = admin.create_snapshot(ask(&path)).await.unwrap_err();
+    assert_eq!((again.code(), reason(&again).as_str()), (Code::InvalidArgument, "BAD_DESTINATION"));
+    let relative = admin.create_snapshot(ask("snap")).await.unwrap_err();
+    assert_eq!(relative.code(), Code::InvalidArgument);
+    let unknown = admin.get_collection_stats(v1::GetCollectionStatsRequest { name: "no".into() }).await.unwrap_err();
+    assert_eq!((unknown.code(), reason(&unknown).as_str()), (Code::NotFound, "UNKNOWN_COLLECTION"));
 }

@@ -4,7 +4,7 @@
 //!  byte  0        8         10     11     12       14     16
 //!       ┌────────┬─────────┬──────┬──────┬────────┬──────┐
 //!       │ magic  │ version │ kind │ zero │ degree │ zero │
-//!       │FRMGRAPH│ u16 = 2 │ u8   │ u8   │ u16    │ u16  │
+//!       │FRMGRAPH│ u16 = 1 │ u8   │ u8   │ u16    │ u16  │
 //!       └────────┴─────────┴──────┴──────┴────────┴──────┘
 //!  byte 16     20     24      28      32       36      40              48     52
 //!       ┌──────┬──────┬───────┬───────┬────────┬───────┬───────────────┬──────┬─────────┐
@@ -43,8 +43,8 @@ use super::header::{Header, Sections};
 pub(crate) const HEADER_BYTES: usize = 256;
 /// First bytes of every graph.
 pub(crate) const MAGIC: [u8; 8] = *b"FRMGRAPH";
-/// The version written, and the only one read: graphs of version 1 had layers and no codes, and are built anew.
-pub(crate) const VERSION: u16 = 2;
+/// The version written, and the only one read.
+pub(crate) const VERSION: u16 = 1;
 /// Every section starts at a multiple of it.
 pub(crate) const ALIGNMENT: usize = 64;
 /// Nodes at most: a beam's entry has two bits for other things.
