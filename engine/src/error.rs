@@ -10,7 +10,8 @@ use fromagerie_index::frozen::GraphError;
 use fromagerie_models::{BundleError, ImageError, LibraryError, ModelError};
 use fromagerie_storage::StorageError;
 
-use crate::ingest::{FetchError, SourceError};
+use crate::ingest::fetch::error::FetchError;
+use crate::ingest::source::error::SourceError;
 
 /// What the engine's operations return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

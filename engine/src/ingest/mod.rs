@@ -7,7 +7,7 @@
 //!
 //! [`source`] knows the kinds of files; [`fetch`] what lies at addresses; `look` what becomes of one record; `report` what is told.
 
-mod fetch;
+pub(crate) mod fetch;
 mod look;
 mod report;
 mod seen;

@@ -29,14 +29,15 @@ import numpy as np
 import torch
 
 from . import features as vision
-from . import shipped
 from . import states as language
 from .captioning import describe, shared
 from .captions import content, words_of
 from .data import CORE, SEED, TEST_PICTURES, load
-from .fit import EVERYTHING, open_cache, read_config, train_retrieval
+from .config import read_config
+from .fit import EVERYTHING, open_cache, train_retrieval
 from .maps import Shape
 from .metrics import ranks, recall
+from .prepare import prepare
 from .problem import Cache
 from .retrieval import Pairs, Settings, fit, scores
 from .sources import Item
@@ -46,25 +47,12 @@ from .wordings import BARE_CHAT, DIRECT, PLAIN, REPLY, WORDINGS
 LEAKY = ("concepts", "captions")
 MAPS, CAPTIONED = Path("python/fromagerie/demo/maps.safetensors"), 60
 SHIPPED_WORDINGS = (*WORDINGS["q8plain"], *WORDINGS["q8chat"])
-SHIPPED = (("plain", 0), ("chat", 0), ("chat", 1), ("chat", 2))  # kinds and draws read by the 8-bit decoder
 PHOTOGRAPHS = {  # chosen by looking at the pictures, before any score was seen
     "strawberry": "food/fruit/Strawberry2.png", "koala": "animals/marsupials/koala.png", "tiger": "animals/mammals/cats/tiger.png",
     "violin": "hobbies/music/string/violin.png", "zebra": "animals/mammals/equines/zebra.png", "pineapple": "food/fruit/pineapple.png",
     "hippopotamus": "animals/mammals/hippopotamus.png", "basketball": "sports/basketball.png", "fire truck": "vehicles/emergency/firetruck.png",
     "teapot": "household/dishes/teapot.png",
 }  # fmt: skip
-
-
-def prepare(data: Path, config: dict, splits: List[str]) -> None:
-    """Computes what is missing: features of the pictures and states of the captions of `splits`."""
-    for encoder in config["encoders"]:
-        vision.cached(data, encoder, splits=[*splits, "look"], without=config["without"])
-    for kind in ("plain", "chat", "bare"):
-        wanted = language.captions_of(data, [*splits, "imagenet"] if kind != "bare" else [s for s in splits if s in ("validation", "test")], config["without"])
-        language.cached(data, kind, wanted)
-    wanted = language.captions_of(data, [*splits, "look"], [*config["without"], "tuxpaint"])
-    for kind, draw in SHIPPED:
-        shipped.cached(data, kind, wanted, draw, config["layers"])
 
 
 def baseline(cache: Cache, config: dict, split: str, embed, width: int) -> Dict[str, float]:

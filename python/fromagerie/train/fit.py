@@ -26,18 +26,14 @@ import numpy as np
 import torch
 
 from . import captioning, decision, dialogues, regression, states, wordings
+from .config import CONFIG, read_config
 from .data import CORE, report
 from .maps import Maps, Shape, write
+from .prepare import prepare
 from .problem import Cache
 from .retrieval import Settings, fit as fit_retrieval, scores
 
-CONFIG = Path(__file__).with_name("config.json")
 EVERYTHING = ("train", "validation", "test", "purged")
-
-
-def read_config(path: Path = CONFIG) -> dict:
-    """The committed settings."""
-    return json.loads(path.read_text("utf-8"))
 
 
 def open_cache(data: Path, config: dict, rows: Optional[List[dict]] = None) -> Cache:
@@ -160,8 +156,6 @@ def main() -> None:
 def run(data: Path, out: Path, config: dict, splits: Sequence[str], captions: bool = True) -> None:
     """All stages; see the module's head."""
     started, log = time.time(), []
-    from .eval import prepare
-
     prepare(data, config, list(splits))
     cache = open_cache(data, config)
     maps = train_retrieval(cache, config, splits, [s for s in ("validation", "test") if s not in splits], log)

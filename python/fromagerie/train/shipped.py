@@ -22,6 +22,7 @@ from typing import Dict, List, Sequence
 import numpy as np
 
 from . import states
+from .config import read_config
 from .wordings import PREAMBLE, RET, texts
 
 BATCH = 16
@@ -141,8 +142,6 @@ def main() -> None:
     parser.add_argument("--without", default="game-icons,tuxpaint", help="sources to leave out")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    from .fit import read_config
-
     captions = states.captions_of(args.data, args.splits.split(","), args.without.split(","))
     print(cached(args.data, args.kind, captions, args.draw, read_config()["layers"], args.threads))
 

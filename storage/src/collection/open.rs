@@ -21,7 +21,7 @@ use crate::segment::SegmentView;
 use crate::segment::dead::DeadRows;
 use crate::segment::sealed::Sealed;
 use crate::snapshot::Snapshot;
-use crate::store::OpenNote;
+use crate::store::note::OpenNote;
 use crate::store::root::Root;
 
 use super::create::dir_of;

@@ -5,8 +5,8 @@
 //! to the same batches: before the publish the old manifest and all journals say so, after it the new one does.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use crate::catalog::{self, CollectionRecord, Tree};
 use crate::error::StorageError;
@@ -16,6 +16,7 @@ use crate::manifest::{Manifest, SegmentEntry};
 use crate::receipts::StoredReceipt;
 use crate::segment::layout::{BLOCK_BYTES, Header};
 use crate::segment::{SegmentView, build};
+use crate::store::root::Seal;
 
 use super::keep::Keep;
 use super::rows::Rows;
@@ -32,6 +33,16 @@ struct Frozen {
     receipts: Vec<StoredReceipt>,
 }
 
+impl Seal for Inner {
+    /// A seal that nobody waits for: its failure is logged and kept for `stats`.
+    fn seal_in_turn(&self) {
+        self.seal_requested.store(false, Ordering::Release);
+        if let Err(error) = self.seal() {
+            tracing::warn!(collection = %self.name, %error, "could not seal, batches stay in the journal");
+        }
+    }
+}
+
 impl Inner {
     pub(super) fn seal(&self) -> Result<(), StorageError> {
         let mut published = self.publishing.lock();
@@ -42,19 +53,12 @@ impl Inner {
 
     /// Has the background seal, or does it here when there is no such thread; not while seals rest.
     pub(super) fn request_seal(self: &Arc<Inner>) {
+        let this: Weak<Inner> = Arc::downgrade(self);
         if self.resting().is_none()
             && !self.seal_requested.swap(true, Ordering::AcqRel)
-            && !self.root.request_seal(Arc::downgrade(self))
+            && !self.root.request_seal(this)
         {
             self.seal_in_turn();
-        }
-    }
-
-    /// A seal that nobody waits for: its failure is logged and kept for `stats`.
-    pub(crate) fn seal_in_turn(&self) {
-        self.seal_requested.store(false, Ordering::Release);
-        if let Err(error) = self.seal() {
-            tracing::warn!(collection = %self.name, %error, "could not seal, batches stay in the journal");
         }
     }
 

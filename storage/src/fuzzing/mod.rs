@@ -1,6 +1,6 @@
 //! Entry points for fuzzing: every decoder of bytes that come from a disk, each taking any bytes for a whole file.
 //!
-//! Each looks at the bytes twice: as they are, and with magic numbers and checksums made right ([`repair`]), so that
+//! Each looks at the bytes twice: as they are, and with magic numbers and checksums made right (`repair`), so that
 //! what stands behind a checksum is reached as well. A decoder may refuse; it may not panic, read outside of its
 //! bytes, or take more memory than a small multiple of them. What it accepts must encode to the same bytes again.
 //! `fuzz/` drives these with libFuzzer, `tests/fuzz.rs` with a mutation loop of its own. Not part of the API.

@@ -25,7 +25,8 @@ use crate::segment::build;
 use crate::segment::layout::{self, BLOCK_BYTES, Header};
 
 use super::ASIDE;
-use super::examine::{Examined, Subject};
+use super::examine::Examined;
+use super::subject::Subject;
 
 /// What a repair wrote.
 pub(crate) struct Applied {

@@ -4,7 +4,7 @@ use crate::backend::Entry;
 use crate::error::{Damage, StorageError};
 use crate::manifest::{self, Manifest};
 
-use super::examine::Subject;
+use super::subject::Subject;
 
 /// The generation to build upon.
 pub(super) struct Base {

@@ -1,30 +1,15 @@
 //! Looking at a collection's files as they lie, and what every damage costs. Changes nothing.
 
-use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-
-use crate::backend::Backend;
 use crate::batch::CollectionSpec;
-use crate::catalog::CollectionRecord;
 use crate::collection::Inner;
-use crate::collection::create::dir_of;
 use crate::error::StorageError;
 use crate::manifest::Manifest;
 use crate::progress::Meter;
-use crate::store::root::Root;
 
 use super::journals::{self, Replayable};
 use super::segments::{Source, Survey};
+use super::subject::Subject;
 use super::{RepairReport, base};
-
-/// The collection to look at.
-pub(crate) struct Subject<'a> {
-    pub(crate) backend: &'a dyn Backend,
-    pub(crate) dir: PathBuf,
-    pub(crate) id: u64,
-    /// What the catalog knows of it.
-    pub(crate) record: Option<CollectionRecord>,
-}
 
 /// What was found, and what a repair would build from.
 pub(crate) struct Examined {
@@ -41,20 +26,6 @@ impl Examined {
     /// What the collection holds.
     pub(crate) fn spec(&self) -> &CollectionSpec {
         &self.manifest.spec
-    }
-}
-
-impl<'a> Subject<'a> {
-    /// The collection `id` of a database, as the catalog knows it.
-    pub(crate) fn new(root: &'a Root, id: u64, record: Option<CollectionRecord>) -> Subject<'a> {
-        Subject { backend: &*root.backend, dir: dir_of(&root.collections_dir(), id), id, record }
-    }
-
-    /// A collection that is open, of which no generation may come or go meanwhile.
-    pub(crate) fn open(inner: &'a Inner) -> Subject<'a> {
-        let generation = inner.generation.load(Ordering::Relaxed);
-        let record = CollectionRecord { name: inner.name.clone(), generation, spec: inner.spec.clone() };
-        Subject::new(&inner.root, inner.id, Some(record))
     }
 }
 

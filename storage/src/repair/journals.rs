@@ -11,7 +11,7 @@ use crate::journal::{self, Identity};
 use crate::mmap::Mapping;
 
 use super::base::Base;
-use super::examine::Subject;
+use super::subject::Subject;
 use super::{LostBatches, RepairReport};
 
 /// What will be replayed.

@@ -12,6 +12,7 @@ pub(crate) mod catalog;
 pub(crate) mod examine;
 mod journals;
 mod segments;
+pub(crate) mod subject;
 
 use std::ops::Range;
 use std::path::PathBuf;

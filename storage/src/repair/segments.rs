@@ -17,7 +17,7 @@ use crate::segment::sealed::Sealed;
 use crate::verify::segment::check;
 
 use super::base::Base;
-use super::examine::Subject;
+use super::subject::Subject;
 use super::{LostRows, RepairReport};
 
 /// A segment with what is lost of it marked dead.

@@ -9,7 +9,8 @@ use crate::collection::{Collection, SegmentBuilder};
 use crate::copy::{self, CopyReport};
 use crate::error::StorageError;
 use crate::progress::{Meter, Watch};
-use crate::repair::examine::{Subject, examine};
+use crate::repair::examine::examine;
+use crate::repair::subject::Subject;
 use crate::repair::{self, CatalogRepair, RepairReport};
 use crate::verify::{Verifier, VerifyReport, risk_of};
 

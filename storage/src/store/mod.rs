@@ -5,8 +5,9 @@
 pub(crate) mod aliases;
 mod care;
 mod names;
-mod note;
+pub(crate) mod note;
 pub(crate) mod open;
+mod options;
 mod read_only;
 mod records;
 mod registry;
@@ -17,11 +18,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::backend::{Backend, Disk};
 use crate::batch::{CollectionSpec, check_spec};
 use crate::catalog::{self, CollectionRecord, Tree};
 use crate::collection::{Collection, create};
@@ -29,63 +28,9 @@ use crate::error::StorageError;
 
 pub use care::BuilderOf;
 pub use note::OpenNote;
+pub use options::StoreOptions;
 use registry::Registry;
 use root::Root;
-
-/// How a database is opened.
-#[derive(Debug, Clone)]
-pub struct StoreOptions {
-    /// Make the database when there is none.
-    pub create: bool,
-    /// Rows in memory that are sealed into a segment.
-    pub seal_rows: usize,
-    /// Bytes of heap in memory segments that are sealed into a segment.
-    pub seal_bytes: usize,
-    /// Seal in a thread of its own; else in the thread whose write made it due.
-    pub background_seal: bool,
-    /// Live rows that a merge may bring together, which bounds its heap (about 100 bytes and a key a row).
-    pub merge_rows_max: usize,
-    /// Room that is kept for deletes on a full disk, in bytes.
-    pub reserve_bytes: usize,
-    /// How long seals rest after one failed; twice as long after each further failure, up to 64 times.
-    pub seal_rest: Duration,
-    /// Request ids that each collection remembers; a repeat of an older one is applied again. About 200 bytes each.
-    pub request_ids_max: usize,
-    /// Bytes of batches that one append and fsync may bring together, unless a single batch is larger.
-    pub group_bytes_max: usize,
-    /// How many times `seal_rows` or `seal_bytes` memory may hold before writers wait for a seal.
-    pub memory_budgets_max: u64,
-    /// Heap that the catalog may use for its pages, in bytes.
-    pub catalog_cache_bytes: u64,
-    /// The disk. Tests put another one here.
-    pub backend: Arc<dyn Backend>,
-}
-
-impl Default for StoreOptions {
-    fn default() -> StoreOptions {
-        StoreOptions {
-            create: false,
-            seal_rows: 16_384,
-            seal_bytes: 256 << 20,
-            background_seal: true,
-            merge_rows_max: 4 << 20,
-            reserve_bytes: 1 << 20,
-            seal_rest: Duration::from_millis(100),
-            request_ids_max: 10_000,
-            group_bytes_max: 64 << 20,
-            memory_budgets_max: 4,
-            catalog_cache_bytes: 8 << 20,
-            backend: Arc::new(Disk),
-        }
-    }
-}
-
-impl StoreOptions {
-    /// The defaults, making the database when there is none.
-    pub fn create() -> StoreOptions {
-        StoreOptions { create: true, ..StoreOptions::default() }
-    }
-}
 
 /// A healthy collection of the database.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,12 +10,17 @@ use parking_lot::Mutex;
 
 use crate::backend::Backend;
 use crate::catalog::Catalog;
-use crate::collection::Inner;
 use crate::error::StorageError;
 use crate::lock::Lock;
 
-use super::StoreOptions;
+use super::options::StoreOptions;
 use super::reserve::Reserve;
+
+/// What can be sealed in the background: a collection.
+pub(crate) trait Seal: Send + Sync {
+    /// Seals what is in memory, if that is still due.
+    fn seal_in_turn(&self);
+}
 
 /// Held by the store and by every collection; the lock goes with the last of them.
 #[derive(Debug)]
@@ -26,7 +31,7 @@ pub(crate) struct Root {
     // Dropped before the lock, so that who takes the lock finds sled closed.
     catalog: Option<Catalog>,
     pub(crate) reserve: Reserve,
-    seals: Mutex<Option<Sender<Weak<Inner>>>>,
+    seals: Mutex<Option<Sender<Weak<dyn Seal>>>>,
     closing: AtomicBool,
     _lock: Option<Lock>,
 }
@@ -70,7 +75,7 @@ impl Root {
     }
 
     /// Has the background thread seal a collection; false when there is none.
-    pub(crate) fn request_seal(&self, collection: Weak<Inner>) -> bool {
+    pub(crate) fn request_seal(&self, collection: Weak<dyn Seal>) -> bool {
         self.seals.lock().as_ref().is_some_and(|seals| seals.send(collection).is_ok())
     }
 
@@ -91,7 +96,7 @@ impl Root {
     }
 }
 
-fn serve(requests: Receiver<Weak<Inner>>, root: &Weak<Root>) {
+fn serve(requests: Receiver<Weak<dyn Seal>>, root: &Weak<Root>) {
     for collection in requests {
         let closing = root.upgrade().is_none_or(|root| root.closing.load(Ordering::Acquire));
         if closing {

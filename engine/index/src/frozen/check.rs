@@ -1,7 +1,8 @@
 //! Reading every word of a graph, for `verify`: what `parse` leaves to chance is looked at here.
 
-use super::format::{ALIGNMENT, END, Graph, GraphError, HEADER_BYTES, Words};
+use super::format::{Graph, Words};
 use super::grid;
+use super::info::{ALIGNMENT, END, GraphError, HEADER_BYTES};
 
 impl Graph<'_> {
     /// Checks every neighbour, row, end and twin. Time grows with the graph's bytes; nothing is allocated.

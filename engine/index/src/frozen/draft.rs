@@ -3,9 +3,10 @@
 use rayon::prelude::*;
 
 use super::calibration::Calibration;
-use super::format::{ALIGNMENT, END, Graph, GraphInfo, HEADER_BYTES, Kind, Links};
+use super::format::{Graph, Links};
 use super::grid::{Grid, code_bytes, rest_bytes};
 use super::header;
+use super::info::{ALIGNMENT, END, GraphInfo, HEADER_BYTES, Kind};
 use crate::Rows;
 
 /// Nodes written by one thread at a time.

@@ -1,7 +1,7 @@
 //! The first 256 bytes of a graph, field by field, and the cutting of what follows into sections.
 
 use super::calibration::{Calibration, KINDS, RANKS, TARGETS};
-use super::format::{ALIGNMENT, GraphError, GraphInfo, HEADER_BYTES, Kind, MAGIC, NODES_MAX, VERSION};
+use super::info::{ALIGNMENT, GraphError, GraphInfo, HEADER_BYTES, Kind, MAGIC, NODES_MAX, VERSION};
 
 /// Dimensions at most.
 const DIM_MAX: u32 = 65_536;

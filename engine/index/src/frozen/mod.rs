@@ -1,7 +1,7 @@
 //! Frozen graphs: codes and neighbour lists in flat arrays of bytes that somebody has mapped, read without loading.
 //!
 //! A graph is frozen once, by a builder ([`crate::vamana::build`], [`crate::hnsw::build`]), and then only read, by any
-//! number of threads. `format` draws the bytes and finds its way in them, `header` reads their first 256, `grid` is
+//! number of threads. `format` draws the bytes and finds its way in them, `info` is what they say of themselves, `header` reads their first 256, `grid` is
 //! the codes, `calibration` what the builder measured, `draft` writes all that, `check` reads every word of it. `walk`
 //! goes over a graph with a `beam`, `search` makes an answer of it, and `scratch` is the memory that a search needs
 //! and the next one uses again.
@@ -17,6 +17,7 @@ mod draft;
 mod format;
 mod grid;
 mod header;
+mod info;
 mod scratch;
 mod search;
 mod walk;
@@ -24,8 +25,10 @@ mod walk;
 pub(crate) use beam::Rule;
 pub(crate) use calibration::{Calibration, KINDS, RANKS, TARGETS};
 pub(crate) use draft::{Draft, order};
-pub(crate) use format::{END, Links, NODES_MAX};
-pub use format::{Graph, GraphError, GraphInfo, Kind};
+pub use format::Graph;
+pub(crate) use format::Links;
 pub(crate) use grid::{Grid, Prepared, code_bytes, rest_bytes};
+pub(crate) use info::{END, NODES_MAX};
+pub use info::{GraphError, GraphInfo, Kind};
 pub use scratch::Scratch;
 pub(crate) use walk::Walk;

@@ -12,6 +12,7 @@
 mod arrow;
 mod captions;
 mod columns;
+pub(crate) mod error;
 mod expand;
 mod failure;
 mod floats;
@@ -31,7 +32,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 pub use columns::Columns;
-pub use failure::{Failure, Place, SourceError, Spot, Stage};
+pub use error::SourceError;
+pub use failure::{Failure, Place, Spot, Stage};
 pub use format::Format;
 pub use shards::Position;
 pub(super) use shards::{Shards, ends_run};

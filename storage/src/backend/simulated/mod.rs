@@ -2,8 +2,8 @@
 //!
 //! It records everything that is done to it ([`SimulatedDisk::trace`]); a [`Replay`] of that goes from event to event
 //! and gives, at each, the disks that a loss of power may leave ([`Loss`]) and the one that the next process sees when
-//! this one was killed. Operations also fail on command ([`Fault`]), and the disk can be full. [`loss`] is the model of
-//! what may be lost, [`platter`] of what is safe. Everything repeats: chance comes from seeds.
+//! this one was killed. Operations also fail on command ([`Fault`]), and the disk can be full. `loss` is the model of
+//! what may be lost, `platter` of what is safe. Everything repeats: chance comes from seeds.
 
 mod dice;
 mod faults;

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use super::super::SourceError;
-use super::numpy::{self, Name};
+use super::name::Name;
+use super::numpy;
 use super::reader::Reader;
-use super::value::{Data, Id, Text, Value, Values};
+use super::value::{Data, Id, Text, Value, Values, damaged};
 
 /// A pickle that is being read.
 pub(super) struct Machine {
@@ -219,10 +220,6 @@ impl Machine {
         self.memo.insert(at, id);
         Ok(())
     }
-}
-
-pub(super) fn damaged() -> SourceError {
-    SourceError::damaged("a pickle that contradicts itself")
 }
 
 /// An opcode that does more than build data, by its name in `pickletools`.

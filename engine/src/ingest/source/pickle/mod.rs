@@ -8,6 +8,7 @@
 //! Source: CPython's `pickletools`, and `load_fromage` of the FROMAGe repository for what the dictionary holds.
 
 mod machine;
+mod name;
 mod numpy;
 mod reader;
 mod value;

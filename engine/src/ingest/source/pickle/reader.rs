@@ -6,8 +6,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::super::SourceError;
-use super::machine::damaged;
-use super::value::{Data, Text};
+use super::value::{Data, Text, damaged};
 use crate::error::{Error, Result};
 
 /// Longest text that is read, in bytes.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::SourceError;
+use super::name::Name;
 
 /// Most values of a pickle: two gigabytes of them.
 const VALUES_MAX: usize = 1 << 26;
@@ -12,6 +13,10 @@ const HELD_BYTES_MAX: u64 = 1 << 30;
 
 /// A value's number.
 pub(super) type Id = u32;
+
+pub(super) fn damaged() -> SourceError {
+    SourceError::damaged("a pickle that contradicts itself")
+}
 
 /// A text in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +64,7 @@ pub(super) enum Value {
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     /// A name that may be called.
-    Name(super::numpy::Name),
+    Name(Name),
     /// A type of numbers, such as `<f4`.
     Dtype(Box<str>),
     Array(Box<Array>),
