@@ -183,3 +183,17 @@ fn a_reader_outlives_everything_that_a_busy_writer_does() {
         assert!(before > 100, "{before}");
     });
 }
+
+#[test]
+fn what_the_disk_refuses_is_told_as_it_is() {
+    let dir = common::tempdir();
+    let store = open(dir.path());
+    photos(&store).write(put("a", 1)).unwrap();
+    let reading = reader(dir.path());
+    assert_eq!(reading.collection("photos").unwrap().snapshot().len(), 1);
+    let journal = files(dir.path(), "journal-").remove(0);
+    std::fs::remove_file(&journal).unwrap();
+    std::fs::create_dir(&journal).unwrap();
+    let error = reading.collection("photos").unwrap_err();
+    assert!(matches!(error, StorageError::Io { .. }), "{error:?}");
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::backend::{self, Backend};
 use crate::error::StorageError;
 use crate::progress::Meter;
-use crate::store::{Store, StoreOptions};
+use crate::store::{StoreOptions, open as database};
 
 use super::list::{List, RECORDS_FILE};
 use super::{CopyReport, Making, records};
@@ -81,7 +81,8 @@ fn fill(
 /// Opens the new database where it is made, which checks how its files fit together, and gives it its sessions and jobs.
 fn open(snapshot: &Path, list: &List, making: &Making<'_>, options: StoreOptions) -> Result<(), StorageError> {
     let backend = options.backend.clone();
-    let store = Store::open(&making.dir, StoreOptions { create: true, background_seal: false, ..options })?;
+    // It has neither database file nor catalog yet, so opening makes them: nothing that an operator need be told.
+    let store = database::open(&making.dir, StoreOptions { create: true, background_seal: false, ..options })?;
     if let Some(damaged) = store.damaged().pop() {
         return Err(damaged.error);
     }

@@ -88,7 +88,11 @@ impl Store {
     /// # Errors
     /// [`StorageError::NoDatabase`], [`StorageError::NotADatabase`], [`StorageError::Locked`], or an I/O error.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageError> {
-        open::open(dir, options)
+        let store = open::open(dir, options)?;
+        for note in store.notes() {
+            tracing::warn!(database = %dir.display(), "{note}");
+        }
+        Ok(store)
     }
 
     /// The database's directory.
@@ -120,7 +124,8 @@ impl Store {
         registry.collections.values().filter_map(|entry| entry.as_ref().err().cloned()).collect()
     }
 
-    /// The collection of a name or an alias. A reader first takes what the writer has published. One that the disk kept from opening is tried again.
+    /// The collection of a name or an alias. A reader first takes what the writer has published. One that the disk kept
+    /// from opening is tried again.
     ///
     /// # Errors
     /// [`StorageError::UnknownCollection`], or why it could not be opened.
@@ -128,7 +133,8 @@ impl Store {
         self.refresh()?;
         let found = self.inner.registry.read().find(name_or_alias).cloned();
         match found {
-            Some(Err(damaged)) if damaged.error.is_of_the_disk() => self.open_again(damaged.id),
+            // A reader has just tried again.
+            Some(Err(damaged)) if damaged.error.is_of_the_disk() && !self.is_read_only() => self.open_again(damaged.id),
             Some(entry) => entry.map_err(|damaged| damaged.error),
             None => Err(StorageError::UnknownCollection { name: name_or_alias.to_owned() }),
         }

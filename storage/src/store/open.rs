@@ -39,8 +39,8 @@ struct DatabaseRecord {
     created: u64,
 }
 
-/// Opens the database in `dir`; see [`Store::open`].
-pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageError> {
+/// Opens the database in `dir`; see [`Store::open`]. Nothing is logged: what it had to do is in the store's notes.
+pub(crate) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageError> {
     let backend = options.backend.clone();
     let is_new = prepare_dir(&*backend, dir, options.create)?;
     let lock = backend.lock(dir)?;
@@ -57,9 +57,6 @@ pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageEr
     let mut registry = Registry { aliases, ..Registry::default() };
     open_collections(&root, &mut registry, &mut notes)?;
     root.reserve.take(&*root.backend);
-    for note in &notes {
-        tracing::warn!(database = %dir.display(), "{note}");
-    }
     let sealer = match root.options.background_seal {
         true => Some(root.start_sealer().map_err(|e| StorageError::io(dir, "start a thread for", e))?),
         false => None,
