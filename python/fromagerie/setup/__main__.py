@@ -45,7 +45,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; finished downloads are kept", file=sys.stderr)
+        print("stopped; what was downloaded is kept, and gone on with next time", file=sys.stderr)
         return 130
     say(f"ready: {library}" if options.verb == "onnxruntime" else f"ready: {cache.root}")
     return 0

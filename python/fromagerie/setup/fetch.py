@@ -1,14 +1,14 @@
-"""Lock files, and downloading by name, version and sha-256 through pip.
+"""Lock files, and downloading by name, version and sha-256.
 
-No address stands here: pip asks whatever index it is configured for, and the hash decides whether the answer is
-right. A finished wheel stays in the cache and is never fetched again; an unfinished one never gets its name.
+No address stands here: the index that pip is configured for is asked, and the hash decides whether the answer is
+right. A finished wheel stays in the cache and is never fetched again; an unfinished one never gets its name, and is
+gone on with where the index allows (`resume.py`); where it doesn't, pip fetches it.
 
 Read next: `steps.py`, which says what is fetched for which verb.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import re
@@ -20,6 +20,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, FrozenSet, List, Optional
+
+from . import resume
+from .resume import sha256
 
 Say = Callable[[str], None]
 
@@ -65,15 +68,6 @@ def read_lock(path: Path) -> List[Pinned]:
     return pins
 
 
-def sha256(path: Path) -> str:
-    """The file's digest in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(1 << 20), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def platform_tags() -> List[str]:
     """pip's tags for this machine."""
     key = (platform.system(), platform.machine())
@@ -116,10 +110,27 @@ def fetch(wheels: Path, pin: Pinned, pip: Callable[[], List[str]], say: Say) -> 
     wheels.mkdir(parents=True, exist_ok=True)
     say(f"{pin.name} {pin.version}: downloading ...")
     start = time.monotonic()
+    path = _in_pieces(wheels, pin, pip(), say) or _by_pip(wheels, pin, pip())
+    say(f"{pin.name} {pin.version}: {path.stat().st_size / 1e6:.1f} MB in {time.monotonic() - start:.1f} s")
+    return path
+
+
+def _in_pieces(wheels: Path, pin: Pinned, pip: List[str], say: Say) -> Optional[Path]:
+    """From the index that pip is configured for, going on where an earlier download was cut."""
+    tags = platform_tags()
+
+    def fits(name: str) -> bool:
+        return name.endswith("-any.whl") or (name.endswith(".whl") and any(tag in name for tag in tags))
+
+    index = resume.configured_index(pip)
+    return index and resume.download(wheels, index, pin.name, pin.hashes, fits, say)
+
+
+def _by_pip(wheels: Path, pin: Pinned, pip: List[str]) -> Path:
     with tempfile.TemporaryDirectory(dir=wheels, prefix=".partial-") as work:
         request = Path(work) / "request.txt"
         request.write_text(pin.text + "\n")
-        command = pip() + [
+        command = pip + [
             "download", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", "--implementation", "cp",
             "--python-version", WHEEL_PYTHON, "--dest", work, "--requirement", str(request),
         ]  # fmt: skip
@@ -131,6 +142,4 @@ def fetch(wheels: Path, pin: Pinned, pip: Callable[[], List[str]], say: Say) -> 
         if len(got) != 1 or sha256(got[0]) not in pin.hashes:
             raise SetupError(f"what pip downloaded for {pin.name} {pin.version} does not have the pinned sha-256")
         os.replace(got[0], wheels / got[0].name)
-    path = wheels / got[0].name
-    say(f"{pin.name} {pin.version}: {path.stat().st_size / 1e6:.1f} MB in {time.monotonic() - start:.1f} s")
-    return path
+    return wheels / got[0].name

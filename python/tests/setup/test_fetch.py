@@ -39,6 +39,7 @@ def place(tmp_path, monkeypatch):
     script = tmp_path / "pip.py"
     script.write_text(
         "import shutil, sys, pathlib\n"
+        "if sys.argv[1] == 'config': raise SystemExit(1)\n"
         f"log = pathlib.Path({str(tmp_path / 'calls')!r})\n"
         "log.write_text(log.read_text() + 'x' if log.exists() else 'x')\n"
         f"shutil.copy({str(served)!r}, sys.argv[sys.argv.index('--dest') + 1])\n"
