@@ -33,6 +33,7 @@ test-rust: setup
 
 .PHONY: test-python
 test-python: setup
+	cargo build -p fromagerie-server
 	$(VENV) -m pytest python/tests
 
 ## fuzz: every decoder of bytes from a disk under libFuzzer, FUZZ_SECONDS each (nightly and cargo-fuzz needed)

@@ -87,6 +87,18 @@ pub enum Error {
         /// Where a bundle was looked for last.
         tried: PathBuf,
     },
+    /// The loaded model embeds words and pictures, and neither reads nor writes a dialogue.
+    #[error(
+        "{operation} needs a model that speaks; the loaded bundle {name:?} is a {architecture}, which only searches by words and pictures"
+    )]
+    OnlySearches {
+        /// What was asked for.
+        operation: &'static str,
+        /// The bundle's name.
+        name: String,
+        /// Its architecture.
+        architecture: String,
+    },
     /// The collection's vectors were made by another model than the one that is loaded.
     #[error(
         "collection {collection:?} holds vectors of retrieval space {expected}, and the loaded bundle makes {found}; re-index it with this bundle, or load the bundle that made it"

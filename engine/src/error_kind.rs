@@ -19,6 +19,7 @@ impl Error {
             E::SessionExists { .. } => ErrorKind::AlreadyExists,
             E::SessionBusy { .. } => ErrorKind::Busy,
             E::NoModel { .. }
+            | E::OnlySearches { .. }
             | E::OtherSpace { .. }
             | E::ForeignVectors { .. }
             | E::VectorsOnly { .. }
@@ -55,6 +56,7 @@ impl Error {
             E::SessionBusy { .. } => "SESSION_BUSY",
             E::BadName { .. } => "BAD_NAME",
             E::NoModel { .. } => "NO_MODEL",
+            E::OnlySearches { .. } => "ONLY_SEARCHES",
             E::OtherSpace { .. } | E::ForeignVectors { .. } => "OTHER_SPACE",
             E::VectorsOnly { .. } => "VECTORS_ONLY",
             E::OtherVersion { .. } => "OTHER_VERSION",

@@ -43,8 +43,21 @@ impl LoadedModel {
         Ok(LoadedModel { model, encoder, device, runtime_version, template, preamble: Mutex::new(None) })
     }
 
+    /// Refuses what only a model that speaks can do; `operation` is who asks.
+    pub(crate) fn check_speaks(&self, operation: &'static str) -> Result<()> {
+        let manifest = self.model.manifest();
+        if manifest.speaks() {
+            return Ok(());
+        }
+        let (name, architecture) = (manifest.name.clone(), manifest.architecture.clone());
+        Err(Error::OnlySearches { operation, name, architecture })
+    }
+
     /// Reads the preamble now, so that the first conversation need not wait for it.
     pub fn warm_up(&self) -> Result<()> {
+        if !self.model.manifest().speaks() {
+            return Ok(());
+        }
         self.opened_context().map(drop)
     }
 
@@ -79,6 +92,7 @@ impl LoadedModel {
 
     /// The `[RET]` state of a reply to `turns`: `[dim]`, unit length.
     pub(crate) fn embed_dialogue(&self, turns: &[Turn], by_key: &ImageByKey<'_>) -> Result<Vec<f32>> {
+        self.check_speaks("a dialogue")?;
         if turns.last().is_none_or(|t| t.role != Role::User) {
             return Err(Error::EmptyQuery { problem: "the last turn of a dialogue must be the user's" });
         }

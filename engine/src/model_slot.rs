@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use fromagerie_models::{Bundle, Device, OnnxModel, Runtime, RuntimeOptions};
+use fromagerie_models::{Bundle, BundleOptions, Device, OnnxModel, Runtime, RuntimeOptions};
 use fromagerie_storage::StoreOptions;
 use parking_lot::Mutex;
 
@@ -26,6 +26,10 @@ pub struct Options {
     pub storage: StoreOptions,
     /// Where ONNX Runtime is. `None`: `ORT_DYLIB_PATH`, next to the program, or the repository's cache.
     pub onnxruntime: Option<PathBuf>,
+    /// The variant of the bundle's language model. `None`: the bundle's default.
+    pub variant: Option<String>,
+    /// Most bytes that the bundle's graphs may have. `None`: the machine's memory.
+    pub model_bytes_max: Option<u64>,
     /// Where the model runs.
     pub device: Device,
     /// Threads of one model call. `None`: the machine's cores.
@@ -42,6 +46,8 @@ impl Default for Options {
             read_only: false,
             storage: StoreOptions::default(),
             onnxruntime: None,
+            variant: None,
+            model_bytes_max: None,
             device: Device::Cpu,
             threads: None,
             context_bytes_max: 512 << 20,
@@ -94,7 +100,8 @@ impl ModelSlot {
 
 /// Loads a bundle with no database: what `generate` needs.
 pub fn load_bundle(directory: &Path, options: &Options) -> Result<LoadedModel> {
-    let bundle = Bundle::open(directory)?;
+    let choice = BundleOptions { variant: options.variant.clone(), bytes_max: options.model_bytes_max };
+    let bundle = Bundle::open_with(directory, &choice)?;
     let runtime = Runtime::load(RuntimeOptions {
         library: options.onnxruntime.clone(),
         device: options.device,

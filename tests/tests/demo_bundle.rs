@@ -6,7 +6,7 @@
 
 mod common;
 
-use fromagerie::dialogue::generate::generate;
+use fromagerie::dialogue::generate::{PromptPart, generate};
 use fromagerie::dialogue::{ChatOptions, Event, Part};
 use fromagerie::{Collection, Database, Item, Options};
 
@@ -70,8 +70,9 @@ fn the_cache_changes_nothing() {
     let run = |without_cache| {
         let options = ChatOptions { tokens_max: Some(12), without_cache, ..ChatOptions::default() };
         let (mut tokens, mut queries) = (Vec::new(), Vec::new());
-        let prompt = [Part::Text("The capital of France is".to_owned())];
-        generate(&loaded, &prompt, &ChatOptions { force_ret: true, ..options }, &mut |event| {
+        let prompt = [PromptPart::Said(Part::Text("The capital of France is".to_owned()))];
+        let options = ChatOptions { force_ret: true, ..options };
+        generate(&loaded, &prompt, &options, &|| false, &mut |event| {
             match event {
                 Event::Token { id, .. } => tokens.push(id),
                 Event::Images { query, .. } => queries.push(query.to_vec()),

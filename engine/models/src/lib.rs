@@ -18,9 +18,9 @@ pub mod model;
 pub mod onnx;
 pub mod tokenizer;
 
-pub use bundle::generation::GenerationConfig;
-pub use bundle::manifest::{Dialogue, Manifest, QueryContext};
-pub use bundle::{Bundle, BundleError};
+pub use bundle::generation::{BosPosition, GenerationConfig};
+pub use bundle::manifest::{Dialogue, Manifest, QueryContext, Variant};
+pub use bundle::{Bundle, BundleError, BundleOptions};
 pub use cache::{Cache, CacheState};
 pub use embeds::Embeds;
 pub use error::ModelError;

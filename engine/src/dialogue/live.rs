@@ -56,6 +56,27 @@ impl LiveContext {
     }
 }
 
+impl LiveContext {
+    /// Reads `atoms` after what was read, with the logits of each of them.
+    pub(crate) fn append(
+        &mut self,
+        model: &dyn Model,
+        images: &[Arc<EncodedImage>],
+        atoms: &[Atom],
+    ) -> Result<Forward> {
+        let forward = model.forward_all(&embed(model, images, atoms)?, &mut self.cache)?;
+        self.atoms.extend_from_slice(atoms);
+        Ok(forward)
+    }
+
+    /// Forgets all but the first `len` positions.
+    pub(crate) fn truncate(&mut self, len: usize) -> Result<()> {
+        self.cache.truncate(len)?;
+        self.atoms.truncate(len);
+        Ok(())
+    }
+}
+
 /// Reads `prompt` into `live` without saying anything, so that what begins alike later need not be run again.
 pub fn prefill(model: &dyn Model, live: &mut LiveContext, prompt: &[Atom]) -> Result<()> {
     if !prompt.is_empty() {

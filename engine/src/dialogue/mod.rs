@@ -3,6 +3,7 @@
 //! `turn` is what people say, `template` how a model wants it written, `context` the row of positions that it
 //! reads. `decide` chooses the next token, and with it whether a picture belongs here; `reply` is the loop;
 //! `live` is what was read already and `window` what still fits; `session`, `record` and `held` keep a conversation.
+//! `generate` and `score` need no database.
 
 pub(crate) mod context;
 mod decide;
@@ -12,6 +13,7 @@ pub(crate) mod live;
 mod options;
 mod record;
 mod reply;
+pub mod score;
 pub(crate) mod session;
 pub(crate) mod template;
 mod turn;

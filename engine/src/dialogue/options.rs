@@ -23,6 +23,8 @@ pub struct ChatOptions {
     pub force_ret: bool,
     /// How tokens are chosen.
     pub sampling: Sampling,
+    /// Go on after the end of a text or a newline, until `tokens_max`: for comparison with the reference.
+    pub ignore_stops: bool,
     /// Run the whole context again for each token, as the reference does: for comparison.
     pub without_cache: bool,
 }
@@ -37,7 +39,7 @@ impl ChatOptions {
         let Sampling { temperature, top_p, repetition_penalty, .. } = self.sampling;
         check("max_tokens", tokens_max, (1..=4096).contains(&tokens_max), "1 to 4096")?;
         check("images_per_ret", images_per_ret, (1..=32).contains(&images_per_ret), "1 to 32")?;
-        check("ret_max", rets_max, rets_max <= 32, "0 to 32")?;
+        check("ret_max", rets_max, rets_max <= 4096, "0 to 4096")?;
         check("ret_bias", bias, (-1000.0..=1000.0).contains(&bias), "-1000 to 1000")?;
         check("ret_scale", scale, (0.0..=1000.0).contains(&scale), "0 to 1000")?;
         check("temperature", temperature, (0.0..=100.0).contains(&temperature), "0 to 100")?;
@@ -49,7 +51,8 @@ impl ChatOptions {
             rets_max,
             images_per_ret,
             force_ret: self.force_ret,
-            stop_at_newline: generation.stop_at_newline,
+            stop_at_newline: generation.stop_at_newline && !self.ignore_stops,
+            ignore_stops: self.ignore_stops,
             sampling: self.sampling,
             reuse_cache: !self.without_cache,
         })

@@ -29,6 +29,8 @@ pub struct ReplyOptions {
     pub force_ret: bool,
     /// End the reply at a newline, as the reference does.
     pub stop_at_newline: bool,
+    /// Take an end of text for a token like others.
+    pub ignore_stops: bool,
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// Reuse keys and values. Off, the whole context is run for each token: the reference's way, for comparison.
@@ -247,11 +249,16 @@ impl<'m> Said<'m> {
     }
 
     fn choose(&mut self, forward: &mut Forward, reply: &mut Reply, options: &ReplyOptions) -> Step {
+        for &id in &self.model.generation().suppress_tokens {
+            if let Some(logit) = forward.logits.get_mut(id as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
         let decision = self.decider.decide(&mut forward.logits, &self.tokens, self.rets < options.rets_max);
         let ret_probability = decision.ret_probability;
         reply.ret_probability_max = reply.ret_probability_max.max(ret_probability);
         let full = reply.reply_tokens >= options.tokens_max;
-        let stops = self.model.generation().is_eos(decision.token);
+        let stops = !options.ignore_stops && self.model.generation().is_eos(decision.token);
         let force = options.force_ret && self.rets == 0 && options.rets_max > 0 && (full || stops);
         if (full || stops) && !force {
             return Step::End(if stops { Finish::Stop } else { Finish::MaxTokens });

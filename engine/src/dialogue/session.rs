@@ -101,6 +101,7 @@ impl Database {
         let mut record = self.session_record(session)?;
         let collection = self.open_collection(&record.collection)?;
         let loaded = collection.model("a dialogue")?;
+        loaded.check_speaks("a dialogue")?;
         let reply_options = options.resolve(loaded.model.generation())?;
         let turn = Turn { role: Role::User, parts };
         if turn.is_empty() {

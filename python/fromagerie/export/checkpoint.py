@@ -1,10 +1,10 @@
 """Reads PyTorch checkpoints as numpy arrays without PyTorch, and without running anything in them.
 
-A checkpoint is a pickle, and a pickle is a program. Here the unpickler resolves five names (the tensor rebuilder,
-`OrderedDict`, float and integer storages) to our own inert functions and refuses every other, so the worst a
-hostile file can do is be refused. Both layouts are read: the zip of today and the stream of torch before 1.6.
+A checkpoint is a pickle, and a pickle is a program. Here the unpickler resolves a few names (the rebuilders of tensors
+and parameters, `OrderedDict`, float and integer storages) to our own inert functions and refuses every other, so the
+worst a hostile file can do is be refused. Both layouts are read: the zip of today and the stream of torch before 1.6.
 
-Read next: `efficientnet.py`, which builds a graph from the result.
+Read next: `weights.py` (a language model's checkpoints), `efficientnet.py`, which builds a graph from the result.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ import numpy as np
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
-MAX_BYTES = 1 << 31
+MAX_BYTES = 1 << 34
 _STORAGES = {
     "FloatStorage": np.dtype("<f4"), "HalfStorage": np.dtype("<f2"), "DoubleStorage": np.dtype("<f8"),
-    "LongStorage": np.dtype("<i8"), "IntStorage": np.dtype("<i4"),
+    "LongStorage": np.dtype("<i8"), "IntStorage": np.dtype("<i4"), "BoolStorage": np.dtype("?"),
+    "ByteStorage": np.dtype("u1"), "BFloat16Storage": np.dtype("<u2"),  # upper halves of f32
 }  # fmt: skip
 
 
@@ -60,12 +61,20 @@ def _rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _L
     return _Lazy(storage, offset, tuple(shape), tuple(strides))
 
 
+def _parameter(tensor: Any, *_: Any) -> _Lazy:
+    if not isinstance(tensor, _Lazy):
+        raise CheckpointError("malformed parameter")
+    return tensor
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _rebuild
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return _parameter
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
         raise CheckpointError(f"refused to load {module}.{name}")
@@ -159,5 +168,12 @@ def read_checkpoint(path: Path) -> Dict[str, np.ndarray]:
         flat = np.frombuffer(pieces[lazy.storage.key], dtype, lazy.storage.count)[lazy.offset :]
         strides = [stride * dtype.itemsize for stride in lazy.strides]
         array = np.lib.stride_tricks.as_strided(flat, lazy.shape, strides, writeable=False)
-        tensors[name] = array.astype(np.float32 if dtype.kind == "f" else np.int64)
+        tensors[name] = widened(array)
     return tensors
+
+
+def widened(array: np.ndarray) -> np.ndarray:
+    """Floats as f32 (u16 is bfloat16: the upper half of an f32), everything else as i64."""
+    if array.dtype == np.uint16:
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32 if array.dtype.kind == "f" else np.int64)

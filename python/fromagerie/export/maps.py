@@ -19,7 +19,7 @@ import numpy as np
 
 from .graph import MICROSOFT, Graph
 
-MAX_HEADER = 1 << 20
+MAX_HEADER = 1 << 26
 LAYER_NORM_EPSILON = 1e-5
 _DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 
@@ -105,17 +105,22 @@ class Maps:
         return list(self.config["encoders"])
 
     def check(self, hidden: int, layers: int, features: int) -> None:
-        """Raises `MapsError` unless every map fits a model of these sizes."""
-        for key in ("text_emb_layers", "text_hidden_fcs", "visual_fc", "visual_embeddings"):
-            if not isinstance(self.config.get(key), list):
-                raise MapsError(f"the config has no list {key!r}")
+        """Raises `MapsError` unless every map, and the rows of `[RET]`, fit a model of these sizes."""
         for name, count in (("ret_input_embedding", hidden), ("ret_output_embedding", hidden), ("ret_output_bias", 1)):
             if name not in self.tensors or self.tensors[name].size != count:
                 raise MapsError(f"{name!r} must hold {count} numbers")
+        self.check_maps([hidden] * (layers + 1), features, hidden)
+
+    def check_maps(self, states: Sequence[int], features: int, hidden: int) -> None:
+        """Raises `MapsError` unless every map fits hidden states of these widths (layer 0 to the last), features of the
+        vision encoder, and input embeddings of `hidden`."""
+        for key in ("text_emb_layers", "text_hidden_fcs", "visual_fc", "visual_embeddings"):
+            if not isinstance(self.config.get(key), list):
+                raise MapsError(f"the config has no list {key!r}")
         for i, layer in enumerate(self.config["text_emb_layers"]):
-            if not -layers - 1 <= layer <= layers:
-                raise MapsError(f"text_emb_layers[{i}] is {layer}, the model has {layers} layers")
-            self._check(f"text_hidden_fcs.{i}", self._text_ops(i), hidden, self.dim)
+            if not -len(states) <= layer < len(states):
+                raise MapsError(f"text_emb_layers[{i}] is {layer}, the model has {len(states) - 1} layers")
+            self._check(f"text_hidden_fcs.{i}", self._text_ops(i), states[layer], self.dim)
         self._check("visual_fc", _names(self.config["visual_fc"]), features, self.dim)
         self._check("visual_embeddings", _names(self.config["visual_embeddings"]), features, self.visual_tokens * hidden)
         for name in ("feature_mean", "feature_std"):
@@ -155,7 +160,8 @@ class Maps:
             weight = self.tensors.get(f"{prefix}.{j}.weight")
             if op == "linear":
                 if weight is None or weight.ndim != 2 or weight.shape[1] != width:
-                    raise MapsError(f"{prefix}.{j}.weight must be [*, {width}]")
+                    found = "absent" if weight is None else f"{list(weight.shape)}"
+                    raise MapsError(f"{prefix}.{j}.weight is {found}; it must be [*, {width}]")
                 width = weight.shape[0]
             elif op == "layernorm":
                 if weight is None or weight.shape != (width,):

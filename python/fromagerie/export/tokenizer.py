@@ -28,7 +28,8 @@ PRE_TOKENIZERS: Dict[str, Dict[str, Any]] = {
 }
 
 
-def _added(index: int, content: str) -> Dict[str, Any]:
+def added_token(index: int, content: str) -> Dict[str, Any]:
+    """A special token as `tokenizer.json` lists it."""
     return {
         "id": index, "content": content, "single_word": False, "lstrip": False, "rstrip": False,
         "normalized": False, "special": True,
@@ -54,8 +55,8 @@ def tokenizer_json(metadata: Dict[str, Any], extra: List[str]) -> str:
         raise GgufError(f"{len(tokens)} tokens, {len(vocabulary)} distinct, {len(kinds)} kinds")
     if any(len(merge) != 2 for merge in merges):
         raise GgufError("a merge does not have two halves")
-    added = [_added(i, t) for i, (t, kind) in enumerate(zip(tokens, kinds)) if kind in (CONTROL, USER_DEFINED)]
-    added += [_added(len(tokens) + i, token) for i, token in enumerate(extra)]
+    added = [added_token(i, t) for i, (t, kind) in enumerate(zip(tokens, kinds)) if kind in (CONTROL, USER_DEFINED)]
+    added += [added_token(len(tokens) + i, token) for i, token in enumerate(extra)]
     document = {
         "version": "1.0",
         "truncation": None,

@@ -9,13 +9,14 @@ import json
 import numpy as np
 import pytest
 
-from fromagerie.export.bundle import REQUIRED, preprocessing, write_bundle
+from fromagerie.export.bundle import REQUIRED, preprocessing, variant_files, write_bundle
 from fromagerie.export.demo import DIALOGUE, GENERATION, dialogue_settings
 from fromagerie.export.gguf import GgufError
 from fromagerie.export.maps import Maps, MapsError, read_safetensors, write_safetensors
 from fromagerie.export.tokenizer import build_tokenizer
 
-FILES = {name: name.encode() for name in REQUIRED}
+NAMES = (*REQUIRED, *variant_files("fp32").values())
+FILES = {name: name.encode() for name in NAMES}
 
 
 def test_every_file_is_listed_with_its_digest(tmp_path):
@@ -25,7 +26,7 @@ def test_every_file_is_listed_with_its_digest(tmp_path):
     for name, entry in manifest["files"].items():
         data = (out / name).read_bytes()
         assert entry == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-    assert sorted(manifest["files"]) == sorted(REQUIRED) and len(list(out.parent.iterdir())) == 1
+    assert sorted(manifest["files"]) == sorted(NAMES) and len(list(out.parent.iterdir())) == 1
 
 
 def test_a_failed_export_leaves_the_old_bundle(tmp_path):

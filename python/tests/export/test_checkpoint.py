@@ -14,49 +14,7 @@ import numpy as np
 import pytest
 
 from fromagerie.export.checkpoint import MAGIC, PROTOCOL, CheckpointError, read_checkpoint
-
-KINDS = {"f4": "FloatStorage", "f2": "HalfStorage", "i8": "LongStorage"}
-
-
-def string(value):
-    return b"X" + struct.pack("<I", len(value)) + value.encode()
-
-
-def number(value):
-    return b"J" + struct.pack("<i", value)
-
-
-def numbers(values):
-    return b"(" + b"".join(map(number, values)) + b"t"
-
-
-def tensor(key, array, offset=0, shape=None, strides=None, count=None, rebuild="torch._utils\n_rebuild_tensor_v2"):
-    kind = KINDS[array.dtype.str[1:]]
-    storage = b"(" + string("storage") + f"ctorch\n{kind}\n".encode() + string(key) + string("cpu")
-    storage += number(array.size if count is None else count) + b"tQ"
-    shape = array.shape if shape is None else shape
-    strides = [stride // array.itemsize for stride in array.strides] if strides is None else strides
-    arguments = storage + number(offset) + numbers(shape) + numbers(strides) + b"\x89ccollections\nOrderedDict\n)R"
-    return f"c{rebuild}\n".encode() + b"(" + arguments + b"tR"
-
-
-def pickled(entries):
-    return b"\x80\x02ccollections\nOrderedDict\n)R" + b"".join(string(k) + v + b"s" for k, v in entries.items()) + b"."
-
-
-def stream(entries, storages):
-    head = [pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL, {"little_endian": True})]
-    tail = b"".join(struct.pack("<q", array.size) + array.tobytes() for _, array in sorted(storages.items()))
-    return b"".join(head) + pickled(entries) + pickle.dumps(sorted(storages), 2) + tail
-
-
-def zipped(entries, storages):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("m/data.pkl", pickled(entries))
-        for key, array in storages.items():
-            archive.writestr(f"m/data/{key}", array.tobytes())
-    return file.getvalue()
+from torch_file import pickled, state_dict, stream, string, tensor, zipped
 
 
 def example():
@@ -86,7 +44,19 @@ def test_plain_tensors(layout, tmp_path):
     assert found["b"].dtype == np.float32 and found["n"].dtype == np.int64 and found["n"][0] == 7
 
 
-@pytest.mark.parametrize("name", ["posix\nsystem", "builtins\neval", "torch\nload", "torch._utils\n_rebuild_parameter",
+def test_parameters_bfloat16_and_wrapped_dictionaries(tmp_path):
+    array = np.array([[1.5, -2.0, 3e38]], np.float32)
+    half = (array.view(np.uint32) >> 16).astype("<u2")
+    found = read(tmp_path, state_dict({"a": array, "b": half}, wrap="state_dict"))
+    np.testing.assert_array_equal(found["a"], array)
+    np.testing.assert_allclose(found["b"], array, rtol=2**-7)
+    parameter = b"ctorch._utils\n_rebuild_parameter\n(" + tensor("0", array) + b"\x89ccollections\nOrderedDict\n)RtR"
+    np.testing.assert_array_equal(read(tmp_path, zipped({"p": parameter}, {"0": array}))["p"], array)
+    with pytest.raises(CheckpointError, match="malformed parameter"):
+        read(tmp_path, zipped({"p": b"ctorch._utils\n_rebuild_parameter\n(" + string("x") + b"tR"}, {}))
+
+
+@pytest.mark.parametrize("name", ["posix\nsystem", "builtins\neval", "torch\nload", "numpy.core.multiarray\nscalar",
                                   "fromagerie.export.checkpoint\nread_checkpoint", "collections\nCounter"])  # fmt: skip
 def test_code_is_refused(name, layout, tmp_path):
     mark = tmp_path / "ran"

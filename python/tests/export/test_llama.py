@@ -222,7 +222,7 @@ def test_other_shapes_of_llama(change):
 
 
 @pytest.mark.parametrize("change", [
-    {"rope_scaling": {"type": "linear"}}, {"attention_bias": True}, {"hidden_act": "gelu"},
+    {"rope_scaling": {"type": "linear"}}, {"sliding_window": 16}, {"hidden_act": "gelu"},
     {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}},
 ], ids=str)  # fmt: skip
 def test_what_would_be_computed_wrongly_is_refused(change):

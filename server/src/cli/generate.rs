@@ -3,21 +3,25 @@
 use std::io::{self, BufRead};
 
 use clap::Args;
-use fromagerie::dialogue::{ChatOptions, Event, Finish, Sampling, generate::generate};
+use fromagerie::dialogue::generate::{generate, read};
+use fromagerie::dialogue::{ChatOptions, Event, Finish, Sampling};
 use fromagerie::{LoadedModel, load_bundle};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::output::UsageError;
-use super::parts::{PartLine, parts};
+use super::parts::{PromptLine, prompt_parts};
 use super::{ModelArgs, Outcome, Output};
 
-/// Continues prompts with the model alone: no database, no chat template, one BOS at the start.
+/// Continues prompts with the model alone: no database, no chat template, one BOS.
 ///
 /// Reads prompts as JSON lines and prints, for each, the tokens, the text, P([RET]) by step and the retrieval embedding
 /// at each [RET]:
 ///
-///   {"parts":[{"text":"..."},{"image":"FILE"}],"max_tokens":32,"ret_scale":1.0,"ret_bias":0.0,"force_ret":false,"seed":0}
+///   {"parts":[{"text":"..."},{"image":"FILE"},"ret"],"max_tokens":32,"ret_scale":1.0,"ret_bias":0.0,"force_ret":false,"seed":0}
+///
+/// A part "ret" is [RET] itself. With "max_tokens":0 the prompt is only read: the logits after it, and the embedding at
+/// each of its [RET], are printed.
 #[derive(Args)]
 pub(super) struct Generate {
     #[command(flatten)]
@@ -26,8 +30,8 @@ pub(super) struct Generate {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PromptLine {
-    parts: Vec<PartLine>,
+struct Line {
+    parts: Vec<PromptLine>,
     max_tokens: Option<usize>,
     ret_scale: Option<f32>,
     ret_bias: Option<f32>,
@@ -36,9 +40,12 @@ struct PromptLine {
     #[serde(default)]
     temperature: f32,
     top_p: Option<f32>,
+    repetition_penalty: Option<f32>,
     #[serde(default)]
     seed: u64,
     ret_max: Option<usize>,
+    #[serde(default)]
+    ignore_stops: bool,
     #[serde(default)]
     without_cache: bool,
 }
@@ -46,31 +53,55 @@ struct PromptLine {
 impl Generate {
     /// Prints JSON in any case: its output is for programs.
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
-        let Some(directory) = self.model.bundle.clone() else {
-            return Err(UsageError("generate needs --bundle DIR".to_owned()).into());
-        };
-        let loaded = load_bundle(&directory, &self.model.options(false))?;
-        let output = Output::new(true);
-        let (mut prompts, mut failed) = (0, 0);
-        for line in io::stdin().lock().lines() {
-            let line = line?;
-            if line.trim().is_empty() {
-                continue;
-            }
-            prompts += 1;
-            if let Err(error) = one(&loaded, &line, &output) {
+        lines("generate", &self.model, "prompts", one)
+    }
+}
+
+/// Answers each JSON line of standard input with `answer`, and counts what failed.
+pub(super) fn lines(
+    command: &str,
+    model: &ModelArgs,
+    what: &str,
+    answer: impl Fn(&LoadedModel, &str) -> anyhow::Result<Value>,
+) -> anyhow::Result<Outcome> {
+    let Some(directory) = model.bundle.clone() else {
+        return Err(UsageError(format!("{command} needs --bundle DIR")).into());
+    };
+    let loaded = load_bundle(&directory, &model.options(false))?;
+    let output = Output::new(true);
+    let (mut all, mut failed) = (0, 0);
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        all += 1;
+        match answer(&loaded, &line) {
+            Ok(value) => output.value(&value)?,
+            Err(error) => {
                 failed += 1;
                 output.error(&error);
             }
         }
-        output.value(&json!({"event": "summary", "prompts": prompts, "failed": failed}))?;
-        Ok(if failed > 0 { Outcome::Partly } else { Outcome::Done })
     }
+    output.value(&json!({"event": "summary", what: all, "failed": failed}))?;
+    Ok(if failed > 0 { Outcome::Partly } else { Outcome::Done })
 }
 
-fn one(loaded: &LoadedModel, line: &str, output: &Output) -> anyhow::Result<()> {
-    let prompt: PromptLine =
+fn one(loaded: &LoadedModel, line: &str) -> anyhow::Result<Value> {
+    let prompt: Line =
         serde_json::from_str(line).map_err(|e| UsageError(format!("this prompt cannot be read: {e}")))?;
+    let parts = prompt_parts(&prompt.parts)?;
+    let begun = std::time::Instant::now();
+    if prompt.max_tokens == Some(0) {
+        let reading = read(loaded, &parts)?;
+        let rets: Vec<Value> =
+            reading.rets.iter().map(|(at, query)| json!({"position": at, "embedding": query})).collect();
+        return Ok(json!({
+            "logits": reading.logits, "ret": rets, "prompt_tokens": reading.positions,
+            "milliseconds": begun.elapsed().as_secs_f64() * 1e3,
+        }));
+    }
     let options = ChatOptions {
         tokens_max: prompt.max_tokens,
         ret_bias: prompt.ret_bias,
@@ -80,16 +111,16 @@ fn one(loaded: &LoadedModel, line: &str, output: &Output) -> anyhow::Result<()> 
         sampling: Sampling {
             temperature: prompt.temperature,
             top_p: prompt.top_p.unwrap_or(1.0),
+            repetition_penalty: prompt.repetition_penalty.unwrap_or(1.0),
             seed: prompt.seed,
-            ..Sampling::default()
         },
+        ignore_stops: prompt.ignore_stops,
         without_cache: prompt.without_cache,
         ..ChatOptions::default()
     };
     let (mut tokens, mut text, mut probabilities, mut rets) = (Vec::new(), String::new(), Vec::new(), Vec::new());
-    let begun = std::time::Instant::now();
     let ret_id = loaded.model.manifest().retrieval.ret_token_ids[0];
-    let reply = generate(loaded, &parts(&prompt.parts)?, &options, &mut |event| {
+    let reply = generate(loaded, &parts, &options, &|| false, &mut |event| {
         match event {
             Event::Token { id, text: words, ret_probability } => {
                 tokens.push(id);
@@ -104,10 +135,9 @@ fn one(loaded: &LoadedModel, line: &str, output: &Output) -> anyhow::Result<()> 
         }
         Ok(())
     })?;
-    output.value(&json!({
+    Ok(json!({
         "tokens": tokens, "text": text, "ret_probability": probabilities, "ret": rets,
         "finish": if reply.finish == Finish::Stop { "stop" } else { "max_tokens" },
         "prompt_tokens": reply.prompt_tokens, "milliseconds": begun.elapsed().as_secs_f64() * 1e3,
-    }))?;
-    Ok(())
+    }))
 }

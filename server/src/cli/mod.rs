@@ -13,6 +13,7 @@ mod output;
 mod parts;
 mod progress;
 mod repair;
+mod score;
 mod search;
 mod serve;
 mod snapshot;
@@ -62,6 +63,8 @@ enum Command {
     Chat(chat::Chat),
     /// Continue prompts with the model alone, without a database.
     Generate(generate::Generate),
+    /// Rank candidate answers by their likelihood after a prompt, without a database.
+    Score(score::Score),
     /// List collections and aliases.
     Collections(collections::Collections),
     /// Read every stored byte and report damage.
@@ -123,6 +126,12 @@ struct ModelArgs {
     /// The ONNX Runtime library, when it is not in one of the usual places (see `doctor`).
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
+    /// The precision of the bundle's language model, such as int8; the bundle says which it has.
+    #[arg(long, value_name = "NAME", env = "FROMAGERIE_VARIANT")]
+    variant: Option<String>,
+    /// Most bytes that the bundle's graphs may have; the machine's memory when not given.
+    #[arg(long, value_name = "BYTES")]
+    model_bytes_max: Option<u64>,
     /// Where the model runs: cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: Device,
@@ -137,6 +146,8 @@ impl ModelArgs {
             bundle: self.bundle.clone(),
             create,
             onnxruntime: self.onnxruntime.clone(),
+            variant: self.variant.clone(),
+            model_bytes_max: self.model_bytes_max,
             device: self.device,
             threads: self.threads.map(usize::from),
             ..Options::default()
@@ -170,6 +181,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Search(command) => command.run(&output),
         Command::Chat(command) => command.run(&output),
         Command::Generate(command) => command.run(),
+        Command::Score(command) => command.run(),
         Command::Collections(command) => command.run(&output),
         Command::Verify(command) => command.run(&output),
         Command::Repair(command) => command.run(&output),

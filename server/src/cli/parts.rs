@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fromagerie::dialogue::Part;
+use fromagerie::dialogue::generate::PromptPart;
 use serde::Deserialize;
 
 use super::output::UsageError;
@@ -15,6 +16,28 @@ pub(super) enum PartLine {
     Text(String),
     /// The picture's file.
     Image(String),
+}
+
+/// A part of a prompt that a program writes: as [`PartLine`], or `[RET]` itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PromptLine {
+    /// Words.
+    Text(String),
+    /// The picture's file.
+    Image(String),
+    /// `[RET]`.
+    Ret,
+}
+
+/// Reads the pictures of a prompt that a program writes.
+pub(super) fn prompt_parts(lines: &[PromptLine]) -> anyhow::Result<Vec<PromptPart>> {
+    let part = |line: &PromptLine| match line {
+        PromptLine::Text(text) => Ok(PromptPart::Said(Part::Text(text.clone()))),
+        PromptLine::Image(path) => Ok(PromptPart::Said(read_image(Path::new(path))?)),
+        PromptLine::Ret => Ok(PromptPart::Ret),
+    };
+    lines.iter().map(part).collect()
 }
 
 /// Reads the pictures of a prompt.

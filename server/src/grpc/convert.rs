@@ -146,7 +146,7 @@ pub(super) fn chat_options(options: &v1::ChatOptions) -> ChatOptions {
             seed: options.seed,
             ..Sampling::default()
         },
-        without_cache: false,
+        ..ChatOptions::default()
     }
 }
 

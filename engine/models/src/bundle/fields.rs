@@ -28,6 +28,14 @@ pub enum ConfigError {
         /// Those this version runs.
         known: Vec<&'static str>,
     },
+    /// A variant that the bundle has not.
+    #[error("the bundle has no variant \"{found}\"; {}", if known.is_empty() { "it was exported without any".to_owned() } else { format!("it has: {}", known.join(", ")) })]
+    Variant {
+        /// The variant asked for.
+        found: String,
+        /// Those of the bundle.
+        known: Vec<String>,
+    },
 }
 
 /// An error about one field.

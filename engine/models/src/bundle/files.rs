@@ -12,16 +12,45 @@ use super::manifest::FileDigest;
 
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Checks the length of every file, then the digest of every file, then that no unlisted file lies beside the graphs.
+/// Checks that the graphs which will be loaded have no more than `bytes_max` bytes, or than the machine's memory.
+///
+/// # Errors
+/// [`BundleError::TooLarge`].
+pub(crate) fn check_room(
+    files: &BTreeMap<String, FileDigest>,
+    unused: &dyn Fn(&str) -> bool,
+    bytes_max: Option<u64>,
+) -> Result<(), BundleError> {
+    let loaded = files.iter().filter(|(name, _)| name.starts_with("onnx/") && !unused(name));
+    let bytes = loaded.map(|(_, digest)| digest.bytes).sum();
+    match bytes_max.or_else(memory_bytes) {
+        Some(limit) if bytes > limit => Err(BundleError::TooLarge { bytes, limit }),
+        _ => Ok(()),
+    }
+}
+
+/// The machine's memory, where the system tells.
+fn memory_bytes() -> Option<u64> {
+    let told = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = told.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Checks the length of every file, then the digest of every file but the `unused`, then that no unlisted file lies
+/// beside the graphs.
 ///
 /// # Errors
 /// [`BundleError`] for the first file that differs.
-pub(crate) fn check(dir: &Path, files: &BTreeMap<String, FileDigest>) -> Result<(), BundleError> {
+pub(crate) fn check(
+    dir: &Path,
+    files: &BTreeMap<String, FileDigest>,
+    unused: &dyn Fn(&str) -> bool,
+) -> Result<(), BundleError> {
     // Lengths first: an incomplete download is then told at once, not after a minute of hashing.
     for (name, digest) in files {
         check_length(&dir.join(name), digest.bytes)?;
     }
-    for (name, digest) in files {
+    for (name, digest) in files.iter().filter(|(name, _)| !unused(name)) {
         check_digest(&dir.join(name), digest)?;
     }
     check_unlisted(dir, files)

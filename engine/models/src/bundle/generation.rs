@@ -13,6 +13,9 @@ pub struct GenerationConfig {
     /// Starts every prompt; absent for a model that knows none.
     #[serde(default)]
     pub bos_token_id: Option<u32>,
+    /// Where it stands in a prompt.
+    #[serde(default)]
+    pub bos_position: BosPosition,
     /// Any of these ends a reply. In JSON one id or a list.
     #[serde(deserialize_with = "one_or_many")]
     pub eos_token_id: Vec<u32>,
@@ -40,6 +43,17 @@ pub struct GenerationConfig {
     /// Written by exporters; not used.
     #[serde(default, rename = "_from_model_config", skip_serializing)]
     pub from_model_config: Option<bool>,
+}
+
+/// Where the beginning-of-text token stands in a prompt. A conversation begins with it in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BosPosition {
+    /// Before everything.
+    #[default]
+    Prompt,
+    /// Before the first words, after pictures that come before them, as in FROMAGe; a prompt without words has none.
+    FirstText,
 }
 
 impl GenerationConfig {

@@ -8,14 +8,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::fields::{ConfigError, exactly, in_range, wrong};
-use super::{MANIFEST, REQUIRED};
+use super::{DECODER, EMBED_TOKENS, MANIFEST, REQUIRED};
 
 /// Value of `format` in every manifest.
 pub const FORMAT: &str = "fromagerie-bundle";
 /// The one version of the format so far.
 pub const VERSION: u32 = 1;
+/// A decoder that reads pictures, and says when to show one.
+pub const FROMAGE: &str = "fromage";
+/// A text and a vision encoder in one space: its `[RET]` is the end of a text, and it speaks no word.
+pub const CLIP: &str = "clip";
 /// Architectures this version runs.
-pub const ARCHITECTURES: [&str; 1] = ["fromage"];
+pub const ARCHITECTURES: [&str; 2] = [FROMAGE, CLIP];
 
 const FILES_MAX: usize = 256;
 const FILE_BYTES_MAX: u64 = 1 << 40;
@@ -39,11 +43,33 @@ pub struct Manifest {
     pub vision: Vision,
     /// The retrieval space.
     pub retrieval: Retrieval,
+    /// The language model's weights in several precisions, by name; absent: one, in the files' plain names.
+    #[serde(default)]
+    pub variants: BTreeMap<String, Variant>,
+    /// The variant that is served when nobody chooses; with one variant or none it may be absent.
+    #[serde(default)]
+    pub default_variant: Option<String>,
     /// How a conversation is written; absent: plain text, a newline ends a turn.
     #[serde(default)]
     pub dialogue: Dialogue,
     /// Every file of the bundle but this one, by its path within the directory.
     pub files: BTreeMap<String, FileDigest>,
+}
+
+/// The graphs of the language model in one precision. All variants share the vision encoder, and so the retrieval space.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// Path of the decoder's graph.
+    pub decoder: String,
+    /// Path of the graph of the input embeddings.
+    pub embed_tokens: String,
+}
+
+impl Default for Variant {
+    fn default() -> Self {
+        Self { decoder: DECODER.into(), embed_tokens: EMBED_TOKENS.into() }
+    }
 }
 
 /// Sizes of the decoder, with Hugging Face's names.
@@ -68,14 +94,14 @@ pub struct LanguageModel {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vision {
-    /// Rows which a picture takes in the prompt.
+    /// Rows which a picture takes in the prompt; 0 for a model that holds no dialogue.
     pub num_visual_tokens: u32,
     /// Width of the encoder's own output.
     pub feature_dim: u32,
 }
 
 /// The retrieval space.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retrieval {
     /// Width of a retrieval embedding.
@@ -85,6 +111,9 @@ pub struct Retrieval {
     /// The sentence around a text that is searched for, before `[RET]`; `{}` stands for the text.
     #[serde(default = "bare_text")]
     pub text_template: String,
+    /// What training multiplied cosines by. Scores here are plain cosines; the reference's are these times this.
+    #[serde(default)]
+    pub logit_scale: Option<f32>,
 }
 
 /// The text alone, as in the reference.
@@ -168,7 +197,51 @@ impl Manifest {
         self.check_sizes()?;
         self.check_ret()?;
         self.dialogue.check()?;
-        check_files(&self.files)
+        check_files(&self.files)?;
+        self.check_variants()
+    }
+
+    fn check_variants(&self) -> Result<(), ConfigError> {
+        let names = || self.variants.keys().cloned().collect::<Vec<_>>().join(", ");
+        match &self.default_variant {
+            Some(name) if !self.variants.contains_key(name) => {
+                return Err(wrong("default_variant", format_args!("{name:?}"), format_args!("one of: {}", names())));
+            }
+            None if self.variants.len() > 1 => {
+                return Err(wrong("default_variant", "absent", format_args!("one of: {}", names())));
+            }
+            _ => {}
+        }
+        let plain = BTreeMap::from([(String::new(), Variant::default())]);
+        for (name, variant) in if self.variants.is_empty() { &plain } else { &self.variants } {
+            for path in [&variant.decoder, &variant.embed_tokens] {
+                if !self.files.contains_key(path) {
+                    let field = if name.is_empty() { "files".to_owned() } else { format!("variants.{name}") };
+                    return Err(wrong(&field, "a list without it", format_args!("{path} to be listed")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The variant of this name, or the default one.
+    ///
+    /// # Errors
+    /// [`ConfigError::Variant`] for a name which the bundle has not.
+    pub fn variant(&self, name: Option<&str>) -> Result<Variant, ConfigError> {
+        let chosen = name.or(self.default_variant.as_deref());
+        match chosen {
+            None => Ok(self.variants.values().next().cloned().unwrap_or_default()),
+            Some(name) => self.variants.get(name).cloned().ok_or_else(|| ConfigError::Variant {
+                found: name.to_owned(),
+                known: self.variants.keys().cloned().collect(),
+            }),
+        }
+    }
+
+    /// Whether it can hold a dialogue; else it searches alone.
+    pub fn speaks(&self) -> bool {
+        self.architecture == FROMAGE
     }
 
     fn check_sizes(&self) -> Result<(), ConfigError> {
@@ -179,7 +252,8 @@ impl Manifest {
         in_range("language_model.head_dim", lm.head_dim, 1..=4_096)?;
         in_range("language_model.vocab_size", lm.vocab_size, 2..=16_777_216)?;
         in_range("language_model.max_position_embeddings", lm.max_position_embeddings, 1..=16_777_216)?;
-        in_range("vision.num_visual_tokens", self.vision.num_visual_tokens, 1..=4_096)?;
+        let visual = if self.speaks() { 1..=4_096 } else { 0..=0 };
+        in_range("vision.num_visual_tokens", self.vision.num_visual_tokens, visual)?;
         in_range("vision.feature_dim", self.vision.feature_dim, 1..=1_048_576)?;
         in_range("retrieval.dim", self.retrieval.dim, 1..=65_536)?;
         Ok(())
@@ -193,6 +267,9 @@ impl Manifest {
                 format_args!("{template:?}"),
                 "a sentence with {} in one place",
             ));
+        }
+        if let Some(scale) = self.retrieval.logit_scale {
+            in_range("retrieval.logit_scale", scale, f32::MIN_POSITIVE..=1e6)?;
         }
         let ids = &self.retrieval.ret_token_ids;
         in_range("retrieval.ret_token_ids", ids.len(), 1..=64)

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::image::Preprocessor;
 use fields::ConfigError;
 use generation::GenerationConfig;
-use manifest::Manifest;
+use manifest::{Manifest, Variant};
 
 /// The bundle's own file, which lists all others.
 pub const MANIFEST: &str = "fromagerie.json";
@@ -28,13 +28,13 @@ pub const PREPROCESSOR: &str = "preprocessor_config.json";
 pub const GENERATION: &str = "generation_config.json";
 /// `pixel_values` to `retrieval_embedding`, `visual_tokens` and `features`.
 pub const VISION_ENCODER: &str = "onnx/vision_encoder.onnx";
-/// `input_ids` to `inputs_embeds`.
+/// `input_ids` to `inputs_embeds`, where the manifest names no variants.
 pub const EMBED_TOKENS: &str = "onnx/embed_tokens.onnx";
-/// `inputs_embeds` and the past to `logits`, `retrieval_embedding` and the present.
+/// `inputs_embeds` and the past to `logits`, `retrieval_embedding` and the present, where the manifest names no variants.
 pub const DECODER: &str = "onnx/decoder_model_merged.onnx";
 
-/// Files that every bundle has besides its manifest.
-pub const REQUIRED: [&str; 6] = [TOKENIZER, PREPROCESSOR, GENERATION, VISION_ENCODER, EMBED_TOKENS, DECODER];
+/// Files that every bundle has besides its manifest and the graphs of its language model.
+pub const REQUIRED: [&str; 4] = [TOKENIZER, PREPROCESSOR, GENERATION, VISION_ENCODER];
 
 /// Configurations longer than this are not read: the longest known is a few kilobytes.
 pub const JSON_BYTES_MAX: u64 = 1 << 20;
@@ -47,25 +47,57 @@ pub struct Bundle {
     generation: GenerationConfig,
     preprocessor: Preprocessor,
     fingerprint: [u8; 32],
+    variant: Variant,
+}
+
+/// How a bundle is opened.
+#[derive(Debug, Clone, Default)]
+pub struct BundleOptions {
+    /// The variant of the language model; the bundle's default when absent.
+    pub variant: Option<String>,
+    /// Most bytes that the graphs may have; what the machine has in memory when absent.
+    pub bytes_max: Option<u64>,
 }
 
 impl Bundle {
-    /// Reads the manifest, checks every file against it, and parses the configurations.
+    /// Opens the bundle's default variant.
     ///
-    /// Costs one read of every file, at the speed of SHA-256.
+    /// # Errors
+    /// As [`Bundle::open_with`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, BundleError> {
+        Self::open_with(dir, &BundleOptions::default())
+    }
+
+    /// Reads the manifest, checks every file that the variant needs against it, and parses the configurations.
+    ///
+    /// Costs one read of each of those files, at the speed of SHA-256. Files of other variants need only have their length.
     ///
     /// # Errors
     /// [`BundleError`], which names the file and what to do about it.
-    pub fn open(dir: impl AsRef<Path>) -> Result<Self, BundleError> {
+    pub fn open_with(dir: impl AsRef<Path>, options: &BundleOptions) -> Result<Self, BundleError> {
         let dir = dir.as_ref();
         let manifest = read_config(&dir.join(MANIFEST), Manifest::parse)?;
-        files::check(dir, &manifest.files)?;
+        let variant = manifest
+            .variant(options.variant.as_deref())
+            .map_err(|source| BundleError::Config { path: dir.join(MANIFEST), source })?;
+        let unused = |name: &str| {
+            let graph = name.strip_suffix("_data").unwrap_or(name);
+            let of_variant = |v: &Variant| [&v.decoder, &v.embed_tokens].contains(&&graph.to_owned());
+            manifest.variants.values().any(of_variant) && !of_variant(&variant)
+        };
+        files::check_room(&manifest.files, &unused, options.bytes_max)?;
+        files::check(dir, &manifest.files, &unused)?;
         let preprocessor = read_config(&dir.join(PREPROCESSOR), Preprocessor::parse)?;
         let generation = read_config(&dir.join(GENERATION), |json| {
             GenerationConfig::parse(json, manifest.language_model.vocab_size)
         })?;
         let fingerprint = fingerprint::of(&manifest);
-        Ok(Self { dir: dir.to_path_buf(), manifest, generation, preprocessor, fingerprint })
+        Ok(Self { dir: dir.to_path_buf(), manifest, generation, preprocessor, fingerprint, variant })
+    }
+
+    /// The language model's graphs that are used.
+    pub fn variant(&self) -> &Variant {
+        &self.variant
     }
 
     /// The directory.
@@ -164,6 +196,16 @@ pub enum BundleError {
         expected: String,
         /// Digest on disk, hexadecimal.
         found: String,
+    },
+    /// Graphs that would fill the memory.
+    #[error(
+        "the bundle's graphs have {bytes} bytes and {limit} are allowed: choose a smaller variant, or allow more with --model-bytes-max"
+    )]
+    TooLarge {
+        /// Bytes of the graphs that would be loaded.
+        bytes: u64,
+        /// Most bytes allowed.
+        limit: u64,
     },
     /// A file beside the graphs which nothing vouches for; a graph could read weights from it.
     #[error("{} is not listed in {MANIFEST}: remove it, or export the bundle again so that it is listed", path.display())]

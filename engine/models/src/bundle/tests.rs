@@ -18,7 +18,7 @@ fn manifest() -> Value {
 fn copy() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("onnx")).unwrap();
-    for name in REQUIRED.iter().chain(&[MANIFEST]) {
+    for name in REQUIRED.iter().chain(&[MANIFEST, DECODER, EMBED_TOKENS]) {
         std::fs::copy(fixture().join(name), dir.path().join(name)).unwrap();
     }
     dir
@@ -34,7 +34,7 @@ fn a_whole_bundle_opens() {
 
 #[test]
 fn each_damage_names_the_file_and_the_remedy() {
-    for name in REQUIRED {
+    for name in REQUIRED.into_iter().chain([DECODER, EMBED_TOKENS]) {
         let dir = copy();
         let path = dir.path().join(name);
         let bytes = std::fs::read(&path).unwrap();
@@ -134,6 +134,66 @@ fn every_field_is_checked() {
         broken.pointer_mut(place).unwrap()["extra"] = json!({"sha256": hash, "bytes": "x"});
         let error = Manifest::parse(broken.to_string().as_bytes()).unwrap_err().to_string();
         assert!(error.contains("unknown field `extra`"), "{place}: {error}");
+    }
+}
+
+/// A bundle with two variants: `int8`, which is damaged, and `fp32`.
+fn two_variants() -> tempfile::TempDir {
+    let (dir, mut manifest) = (copy(), manifest());
+    let (decoder, other) = (dir.path().join(DECODER), "onnx/decoder_model_merged_int8.onnx");
+    let mut bytes = std::fs::read(&decoder).unwrap();
+    manifest["files"][other] = manifest["files"][DECODER].clone();
+    bytes[100] ^= 1;
+    std::fs::write(dir.path().join(other), bytes).unwrap();
+    manifest["variants"] = json!({
+        "fp32": {"decoder": DECODER, "embed_tokens": EMBED_TOKENS},
+        "int8": {"decoder": other, "embed_tokens": EMBED_TOKENS},
+    });
+    manifest["default_variant"] = json!("fp32");
+    std::fs::write(dir.path().join(MANIFEST), manifest.to_string()).unwrap();
+    dir
+}
+
+#[test]
+fn the_variant_in_use_is_checked_and_shares_the_space_of_the_others() {
+    let dir = two_variants();
+    let open = |variant: Option<&str>, bytes_max| {
+        Bundle::open_with(dir.path(), &BundleOptions { variant: variant.map(String::from), bytes_max })
+    };
+    let bundle = open(None, None).unwrap();
+    assert_eq!(bundle.variant().decoder, DECODER);
+    assert_eq!(bundle.fingerprint(), Bundle::open(fixture()).unwrap().fingerprint());
+    assert!(matches!(open(Some("int8"), None), Err(BundleError::Hash { .. })));
+    let text = open(Some("q4"), None).unwrap_err().to_string();
+    assert!(text.contains("no variant \"q4\"; it has: fp32, int8"), "{text}");
+
+    let graphs = ["onnx/vision_encoder.onnx", DECODER, EMBED_TOKENS].map(|name| bundle.manifest().files[name].bytes);
+    let all: u64 = graphs.iter().sum();
+    assert!(open(None, Some(all)).is_ok(), "the other variant does not count");
+    let text = open(None, Some(all - 1)).unwrap_err().to_string();
+    assert!(text.contains(&format!("{all} bytes")) && text.contains("--model-bytes-max"), "{text}");
+}
+
+#[test]
+fn a_manifest_whose_variants_are_not_there_is_refused() {
+    for (change, says) in [
+        (json!({"default_variant": "q4"}), "`default_variant` is \"q4\"; expected one of: fp32, int8"),
+        (json!({"default_variant": null}), "`default_variant` is absent"),
+        (
+            json!({"variants": {"a": {"decoder": "onnx/x", "embed_tokens": EMBED_TOKENS}}, "default_variant": "a"}),
+            "`variants.a`",
+        ),
+        (json!({"architecture": "clip"}), "`vision.num_visual_tokens` is 2; expected 0 to 0"),
+        (json!({"architecture": "flamingo"}), "it knows: fromage, clip"),
+    ] {
+        let path = two_variants();
+        let path = path.path().join(MANIFEST);
+        let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        for (key, value) in change.as_object().unwrap() {
+            manifest[key] = value.clone();
+        }
+        let error = Manifest::parse(manifest.to_string().as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(says), "{change}: {error}");
     }
 }
 

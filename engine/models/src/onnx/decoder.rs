@@ -20,6 +20,7 @@ pub(super) struct Decoder {
     layers: usize,
     head: HeadShape,
     hidden: usize,
+    /// Logits of a position; 0 for a model that speaks no word.
     vocab_size: usize,
     dim: usize,
     positions: usize,
@@ -45,10 +46,10 @@ impl Decoder {
             Port::i64("attention_mask", [batch, total]),
             Port::i64("num_logits_to_keep", []),
         ];
-        let mut outputs = vec![
-            Port::f32("logits", [batch, Dim::Open("kept"), Dim::Is(lm.vocab_size)]),
-            Port::f32("retrieval_embedding", [batch, len, Dim::Is(manifest.retrieval.dim)]),
-        ];
+        let mut outputs = vec![Port::f32("retrieval_embedding", [batch, len, Dim::Is(manifest.retrieval.dim)])];
+        if manifest.speaks() {
+            outputs.push(Port::f32("logits", [batch, Dim::Open("kept"), Dim::Is(lm.vocab_size)]));
+        }
         let layers = 0..lm.num_hidden_layers;
         let names: Vec<(String, String)> = layers
             .flat_map(|layer| {
@@ -64,7 +65,7 @@ impl Decoder {
             layers: lm.num_hidden_layers as usize,
             head: HeadShape { heads: lm.num_key_value_heads as usize, width: lm.head_dim as usize },
             hidden: manifest.hidden_size(),
-            vocab_size: manifest.vocab_size(),
+            vocab_size: if manifest.speaks() { manifest.vocab_size() } else { 0 },
             dim: manifest.dim(),
             positions: lm.max_position_embeddings as usize,
             names,
@@ -82,7 +83,10 @@ impl Decoder {
         let total = cached + added;
         let forward = self.graph.run(self.inputs(embeds, past, keep)?, |out| {
             let kept = if keep == Keep::All { added } else { 1 };
-            let logits = out.values("logits", &[1, kept, self.vocab_size])?;
+            let logits = match self.vocab_size {
+                0 => Vec::new(),
+                width => out.values("logits", &[1, kept, width])?,
+            };
             let retrieval = out.values("retrieval_embedding", &[1, added, self.dim])?;
             let shape = [1, self.head.heads, total, self.head.width];
             let present = self.names.iter().map(|(_, name)| out.take(name, &shape)).collect::<Result<_, _>>()?;

@@ -7,7 +7,7 @@ use super::runtime::Runtime;
 use super::vision::Vision;
 use crate::bundle::generation::GenerationConfig;
 use crate::bundle::manifest::Manifest;
-use crate::bundle::{Bundle, DECODER, EMBED_TOKENS, TOKENIZER, VISION_ENCODER};
+use crate::bundle::{Bundle, TOKENIZER, VISION_ENCODER};
 use crate::cache::Cache;
 use crate::embeds::Embeds;
 use crate::error::ModelError;
@@ -33,8 +33,8 @@ impl OnnxModel {
         let manifest = bundle.manifest();
         let model = Self {
             tokenizer: Tokenizer::open(&bundle.path(TOKENIZER), manifest, bundle.generation())?,
-            embed: Embed::load(runtime, &bundle.path(EMBED_TOKENS), manifest)?,
-            decoder: Decoder::load(runtime, &bundle.path(DECODER), manifest)?,
+            embed: Embed::load(runtime, &bundle.path(&bundle.variant().embed_tokens), manifest)?,
+            decoder: Decoder::load(runtime, &bundle.path(&bundle.variant().decoder), manifest)?,
             vision: Vision::load(runtime, &bundle.path(VISION_ENCODER), manifest, bundle.preprocessor())?,
             bundle: bundle.clone(),
         };

@@ -34,11 +34,13 @@ impl Vision {
         let (dim, hidden) = (manifest.retrieval.dim, manifest.language_model.hidden_size);
         let (tokens, features) = (manifest.vision.num_visual_tokens, manifest.vision.feature_dim);
         let inputs = [Port::f32("pixel_values", [batch, Dim::Is(3), Dim::Is(height), Dim::Is(width)])];
-        let outputs = [
+        let mut outputs = vec![
             Port::f32("retrieval_embedding", [batch, Dim::Is(dim)]),
-            Port::f32("visual_tokens", [batch, Dim::Is(tokens), Dim::Is(hidden)]),
             Port::f32("features", [batch, Dim::Is(features)]),
         ];
+        if tokens > 0 {
+            outputs.push(Port::f32("visual_tokens", [batch, Dim::Is(tokens), Dim::Is(hidden)]));
+        }
         let graph = Graph::load(runtime, ("vision_encoder", path), runtime.intra_threads(), &inputs, &outputs)?;
         Ok(Self {
             graph,
@@ -67,17 +69,20 @@ impl Vision {
             self.graph.run(vec![("pixel_values".into(), input.into())], |out| {
                 Ok((
                     out.values("retrieval_embedding", &[n, self.dim])?,
-                    out.values("visual_tokens", &[n, self.visual_tokens, self.hidden])?,
+                    match self.visual_tokens {
+                        0 => Vec::new(),
+                        tokens => out.values("visual_tokens", &[n, tokens, self.hidden])?,
+                    },
                     out.values("features", &[n, self.feature_dim])?,
                 ))
             })?;
-        let rows =
-            visual_tokens.chunks_exact(self.visual_tokens * self.hidden).zip(features.chunks_exact(self.feature_dim));
-        let encoding = |(retrieval, (tokens, features)): (&[f32], (&[f32], &[f32]))| {
-            let retrieval = unit(retrieval.to_vec(), "a picture")?;
-            Ok(ImageEncoding { retrieval, visual_tokens: tokens.to_vec(), features: features.to_vec() })
-        };
-        retrieval.chunks_exact(self.dim).zip(rows).map(encoding).collect()
+        let row = |values: &[f32], at: usize| values[at * (values.len() / n)..(at + 1) * (values.len() / n)].to_vec();
+        (0..n)
+            .map(|at| {
+                let retrieval = unit(row(&retrieval, at), "a picture")?;
+                Ok(ImageEncoding { retrieval, visual_tokens: row(&visual_tokens, at), features: row(&features, at) })
+            })
+            .collect()
     }
 
     fn check(&self, pixels: &Pixels) -> Result<(), ModelError> {

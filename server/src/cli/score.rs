@@ -1,0 +1,55 @@
+//! `fromagerie score`.
+
+use clap::Args;
+use fromagerie::LoadedModel;
+use fromagerie::dialogue::score::{Score as Scored, score};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::generate::lines;
+use super::output::UsageError;
+use super::parts::{PromptLine, prompt_parts};
+use super::{ModelArgs, Outcome};
+
+/// Ranks candidate answers by how likely the model finds them after a prompt, which is read once.
+///
+/// Reads JSON lines and prints, for each, the log-likelihoods and the candidates' numbers, the likeliest first:
+///
+///   {"parts":[{"image":"FILE"},{"text":"..."}],"candidates":[[{"text":"yes"}],[{"text":"no"}]]}
+///
+/// "mean" is per token of prompt and candidate together, which is the reference's score.
+#[derive(Args)]
+pub(super) struct Score {
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    parts: Vec<PromptLine>,
+    #[serde(default)]
+    candidates: Vec<Vec<PromptLine>>,
+}
+
+impl Score {
+    /// Prints JSON in any case: its output is for programs.
+    pub(super) fn run(self) -> anyhow::Result<Outcome> {
+        lines("score", &self.model, "prompts", one)
+    }
+}
+
+fn one(loaded: &LoadedModel, line: &str) -> anyhow::Result<Value> {
+    let line: Line = serde_json::from_str(line).map_err(|e| UsageError(format!("this line cannot be read: {e}")))?;
+    let candidates = line.candidates.iter().map(|parts| prompt_parts(parts)).collect::<anyhow::Result<Vec<_>>>()?;
+    let scores = score(loaded, &prompt_parts(&line.parts)?, &candidates, &|| false)?;
+    let value = |score: &Scored, mean: f64| json!({"log_likelihood": score.log_likelihood, "tokens": score.tokens, "mean": mean});
+    let mut order: Vec<usize> = (0..scores.candidates.len()).collect();
+    order.sort_by(|a, b| scores.candidates[*b].log_likelihood.total_cmp(&scores.candidates[*a].log_likelihood));
+    let of_candidate = |score: &Scored| value(score, scores.prompt.mean_with(score));
+    Ok(json!({
+        "prompt": value(&scores.prompt, scores.prompt.mean_with(&Scored::default())),
+        "candidates": scores.candidates.iter().map(of_candidate).collect::<Vec<_>>(),
+        "ranking": order,
+    }))
+}
