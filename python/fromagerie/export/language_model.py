@@ -26,7 +26,9 @@ _LLAMA: Dict[str, Any] = {
     "num_attention_heads": 32, "max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "bos_token_id": 1,
     "eos_token_id": 2, "tie_word_embeddings": False,
 }  # fmt: skip
-DEFAULTS = {"opt": _OPT, "llama": _LLAMA, "mistral": dict(_LLAMA, max_position_embeddings=131072), "qwen2": dict(
+DEFAULTS = {"opt": _OPT, "llama": _LLAMA, "mistral": dict(
+    _LLAMA, max_position_embeddings=131072, sliding_window=4096
+), "qwen2": dict(
     _LLAMA, use_sliding_window=False, bos_token_id=None, max_position_embeddings=32768
 )}  # fmt: skip
 

@@ -152,6 +152,8 @@ Q = "model.decoder.layers.1.self_attn.q_proj.weight"
 
 @pytest.mark.parametrize("error, says, change", [
     (WeightsError, "language model of type 'gpt2'; known are", lambda p: rewrite(p / "lm/config.json", model_type="gpt2")),
+    (WeightsError, "a sliding window of 4096 positions",
+     lambda p: rewrite(p / "lm/config.json", model_type="mistral", max_position_embeddings=8192)),
     (WeightsError, "activation 'swish'", lambda p: rewrite(p / "lm/config.json", activation_function="swish")),
     (WeightsError, "vision model of type 'vit'", lambda p: rewrite(p / "clip/config.json", model_type="vit")),
     (WeightsError, "neither tokenizer.json nor vocab.json", lambda p: (p / "lm/vocab.json").unlink()),
