@@ -9,6 +9,7 @@ mod spoil;
 
 use std::path::{Path, PathBuf};
 
+use fromagerie_storage::{OpenNote, Store};
 use spoil::{Cellar, Noticed};
 
 /// `good` in the place of each other file of its kind.
@@ -105,4 +106,120 @@ fn a_stale_file_is_noticed() {
     std::fs::write(renumbered(fresh, -1), stale).unwrap();
     let error = common::open(newer.path()).collection("photos").unwrap_err();
     assert!(error.damage().is_some(), "{error}");
+}
+
+/// Writes another database's file, or an older one, in the place of `path`, opens, and returns the notes.
+fn opened_with(cellar: &Cellar, path: &Path, bytes: &[u8]) -> Vec<OpenNote> {
+    std::fs::write(path, bytes).unwrap();
+    let store = Store::open(cellar.dir(), common::options()).unwrap();
+    let named = store.aliases();
+    assert_eq!(named, [("best".into(), "photos".into()), ("worst".into(), "other".into())]);
+    assert!(store.verify(&mut |_| ()).unwrap().is_clean(), "what was restored is whole");
+    store.notes().to_vec()
+}
+
+#[test]
+fn an_older_file_of_aliases_is_noticed() {
+    let cellar = Cellar::new(40);
+    let path = cellar.dir().join("aliases.fma");
+    let store = common::open(cellar.dir());
+    let mut older = vec![std::fs::read(&path).unwrap()];
+    for (alias, name) in [("best", "other"), ("worst", "photos"), ("best", "photos"), ("worst", "other")] {
+        store.set_alias(alias, name).unwrap();
+        older.push(std::fs::read(&path).unwrap());
+    }
+    let newest = older.pop().unwrap();
+    // Also the first, which names the same collections.
+    for (change, old) in older.iter().enumerate() {
+        std::fs::write(&path, old).unwrap();
+        let report = store.verify(&mut |_| ()).unwrap();
+        assert!(report.damages.iter().any(|damage| damage.path == path), "change {change}: {report:?}");
+    }
+    drop(store);
+    for (change, old) in older.iter().enumerate() {
+        let notes = opened_with(&cellar, &path, old);
+        assert!(matches!(&notes[..], [OpenNote::AliasesRestored { cause }] if cause.contains("older")), "{notes:?}");
+        assert_eq!(std::fs::read(&path).unwrap(), newest, "change {change}: restored to the last byte");
+        let kept: Vec<_> =
+            common::files(cellar.dir(), "aliases.fma").into_iter().filter(|kept| *kept != path).collect();
+        assert_eq!(kept.len(), change + 1, "what was replaced is kept");
+    }
+}
+
+#[test]
+fn a_file_of_another_database_is_noticed() {
+    let (cellar, other) = (Cellar::new(40), Cellar::new(40));
+    let foreign = |name: &str| std::fs::read(other.dir().join(name)).unwrap();
+    let (aliases, database) = (cellar.dir().join("aliases.fma"), cellar.dir().join("database.fmd"));
+    let notes = opened_with(&cellar, &aliases, &foreign("aliases.fma"));
+    assert!(matches!(&notes[..], [OpenNote::AliasesRestored { cause }] if cause.contains("database")), "{notes:?}");
+    let notes = opened_with(&cellar, &database, &foreign("database.fmd"));
+    assert!(matches!(&notes[..], [OpenNote::DatabaseFileRestored { .. }]), "{notes:?}");
+    assert_eq!(cellar.look("as after the restorations"), Noticed::Harmless);
+
+    let catalog = cellar.dir().join("catalog");
+    std::fs::remove_dir_all(&catalog).unwrap();
+    common::copy_dir(&other.dir().join("catalog"), &catalog);
+    let store = common::open(cellar.dir());
+    assert!(matches!(store.notes()[0], OpenNote::CatalogRebuilt { .. }), "{:?}", store.notes());
+    assert_eq!(store.session("s1").unwrap(), None, "another database's session is not shown");
+    assert!(store.damaged().is_empty() && store.aliases().len() == 2);
+}
+
+#[test]
+fn aliases_without_a_witness_are_lost_and_told() {
+    let (cellar, other) = (Cellar::new(40), Cellar::new(40));
+    std::fs::remove_dir_all(cellar.dir().join("catalog")).unwrap();
+    std::fs::copy(other.dir().join("aliases.fma"), cellar.dir().join("aliases.fma")).unwrap();
+    let store = common::open(cellar.dir());
+    assert!(store.aliases().is_empty());
+    assert!(store.notes().iter().any(|note| matches!(note, OpenNote::AliasesLost { .. })), "{:?}", store.notes());
+}
+
+#[test]
+fn a_restored_database_is_another_one() {
+    let (cellar, dir) = (Cellar::new(40), common::tempdir());
+    let (copy, restored) = (dir.path().join("copy"), dir.path().join("restored"));
+    common::open(cellar.dir()).snapshot_to(&copy, false, &mut |_| ()).unwrap();
+    Store::restore(&copy, &restored, false, common::options(), &mut |_| ()).unwrap();
+    let notes =
+        opened_with(&cellar, &cellar.dir().join("aliases.fma"), &std::fs::read(restored.join("aliases.fma")).unwrap());
+    assert!(matches!(&notes[..], [OpenNote::AliasesRestored { .. }]), "{notes:?}");
+}
+
+/// The journal's records end where the next one begins: nothing in the file tells of a cut there.
+#[test]
+fn a_journal_cut_between_two_records_is_noticed_and_repaired() {
+    let cellar = Cellar::new(40);
+    for (path, good) in cellar.files("journal-") {
+        for length in record_ends(&good) {
+            let what = format!("{} cut to {length} of {}", path.display(), good.len());
+            let noticed = cellar.with(&path, &good[..length], &what);
+            assert_eq!(noticed, if length < good.len() { Noticed::AtOpen } else { Noticed::Harmless }, "{what}");
+        }
+    }
+    let (path, good) = cellar.files("journal-").into_iter().max_by_key(|(_, good)| good.len()).unwrap();
+    let ends = record_ends(&good);
+    let half = ends.len() / 2;
+    std::fs::write(&path, &good[..ends[half]]).unwrap();
+    let store = common::open(cellar.dir());
+    let name = store.damaged()[0].name.clone();
+    let report = store.repair(&name, true, &|_| None, &mut |_| ()).unwrap();
+    let lost = report.lost_batches.as_ref().unwrap();
+    assert!(report.moved_to.is_some() && lost.readable == 0, "{report:?}");
+    assert!(store.verify(&mut |_| ()).unwrap().is_clean());
+    drop(store);
+    assert!(common::open(cellar.dir()).damaged().is_empty());
+}
+
+/// Where the head and each record end. Lengths are stored XOR 0xA5.
+fn record_ends(journal: &[u8]) -> Vec<usize> {
+    let mut ends = vec![36];
+    while *ends.last().unwrap() < journal.len() {
+        let at = *ends.last().unwrap();
+        let length: [u8; 4] = std::array::from_fn(|n| journal[at + n] ^ 0xA5);
+        ends.push(at + 32 + u32::from_le_bytes(length) as usize);
+    }
+    assert_eq!(*ends.last().unwrap(), journal.len());
+    ends
 }

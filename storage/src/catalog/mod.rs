@@ -36,8 +36,8 @@ pub trait RecordStore: Send + Sync + Debug {
 pub(crate) enum Tree {
     /// Collection id (u64, big-endian) to [`CollectionRecord`].
     Collections,
-    /// Alias to collection id.
-    Aliases,
+    /// [`ALIASES_KEY`] to the aliases with the database's id.
+    Database,
     /// Session id to bytes.
     Sessions,
     /// Job id to bytes.
@@ -45,12 +45,12 @@ pub(crate) enum Tree {
 }
 
 impl Tree {
-    const ALL: [Tree; 4] = [Tree::Collections, Tree::Aliases, Tree::Sessions, Tree::Jobs];
+    const ALL: [Tree; 4] = [Tree::Collections, Tree::Database, Tree::Sessions, Tree::Jobs];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Tree::Collections => "collections",
-            Tree::Aliases => "aliases",
+            Tree::Database => "database",
             Tree::Sessions => "sessions",
             Tree::Jobs => "jobs",
         }
@@ -63,6 +63,9 @@ pub(crate) struct CollectionRecord {
     pub(crate) name: String,
     /// The manifest that was published last; a newer one on disk wins, an older one is damage.
     pub(crate) generation: u64,
+    /// The last batch that was known to be durable when the collection was opened, sealed or closed: a journal that ends
+    /// before it was cut.
+    pub(crate) sequence: u64,
     /// As in the manifest: what a repair needs when that cannot be read.
     pub(crate) spec: CollectionSpec,
 }
@@ -239,6 +242,9 @@ impl Catalog {
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
+
+/// Key of the aliases in [`Tree::Database`].
+pub(crate) const ALIASES_KEY: &[u8] = b"aliases";
 
 /// Key of a collection in [`Tree::Collections`].
 pub(crate) fn collection_key(id: u64) -> [u8; 8] {

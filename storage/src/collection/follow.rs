@@ -32,14 +32,14 @@ impl Inner {
             return Ok(());
         }
         let known = published.segments.clone();
-        let fresh = patiently(|| open::open_again(&self.root, self.id, None, &known, &mut Vec::new()))?;
+        let mut fresh = patiently(|| open::open_again(&self.root, self.id, None, &known, &mut Vec::new()))?;
         let mut state = self.state.lock();
         if fresh.state.lock().sequence < state.sequence {
             // The directory was listed while names changed in it. The next look will find what is newer.
             return Ok(());
         }
-        *state = fresh.state.into_inner();
-        *published = fresh.publishing.into_inner();
+        std::mem::swap(&mut *state, fresh.state.get_mut());
+        std::mem::swap(&mut *published, fresh.publishing.get_mut());
         self.generation.store(published.generation, std::sync::atomic::Ordering::Relaxed);
         self.show(&state);
         Ok(())

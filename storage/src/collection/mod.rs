@@ -11,6 +11,7 @@ mod compact;
 pub(crate) mod create;
 pub(crate) mod follow;
 mod keep;
+mod known;
 mod merge;
 pub(crate) mod open;
 pub(crate) mod rows;
@@ -69,6 +70,8 @@ pub(crate) struct Inner {
     pub(crate) seal_requested: AtomicBool,
     /// Of the newest manifest, for `stats`.
     pub(crate) generation: AtomicU64,
+    /// The last batch that the catalog was told of.
+    told_sequence: AtomicU64,
     sizes: Sizes,
     trouble: Mutex<Option<Trouble>>,
 }

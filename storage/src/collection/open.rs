@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::backend::{Backend, Entry};
 use crate::batch::{Batch, check};
+use crate::catalog::CollectionRecord;
 use crate::error::StorageError;
 use crate::journal::append::Journal;
 use crate::journal::scan::{self, ScanEnd};
@@ -30,11 +31,11 @@ use super::rows::Rows;
 
 use super::{Inner, Published, State};
 
-/// Opens the collection `id`. `expected`: the generation that the catalog knows of.
+/// Opens the collection `id`. `expected`: what the catalog knows of it.
 pub(crate) fn open(
     root: &Arc<Root>,
     id: u64,
-    expected: Option<u64>,
+    expected: Option<&CollectionRecord>,
     notes: &mut Vec<OpenNote>,
 ) -> Result<Inner, StorageError> {
     open_again(root, id, expected, &[], notes)
@@ -44,7 +45,7 @@ pub(crate) fn open(
 pub(super) fn open_again(
     root: &Arc<Root>,
     id: u64,
-    expected: Option<u64>,
+    expected: Option<&CollectionRecord>,
     known: &[SegmentView],
     notes: &mut Vec<OpenNote>,
 ) -> Result<Inner, StorageError> {
@@ -55,7 +56,7 @@ pub(super) fn open_again(
         backend.sync_dir(&dir).map_err(|e| StorageError::io(&dir, "sync", e))?;
     }
     let entries = backend.list(&dir).map_err(|e| StorageError::io(&dir, "list", e))?;
-    let manifest = newest_manifest(backend, &dir, id, &entries, expected)?;
+    let manifest = newest_manifest(backend, &dir, id, &entries, expected.map(|record| record.generation))?;
     let segments = open_segments(backend, &dir, &manifest, known)?;
     let mut replay = Replay {
         rows: Rows::new(&manifest.spec, segments.clone()),
@@ -63,7 +64,8 @@ pub(super) fn open_again(
         sequence: manifest.sequence,
     };
     let journals = journals_after(&entries, manifest.sequence);
-    let (journal, cut) = replay_journals(root, &dir, &manifest, &journals, &mut replay)?;
+    let durable = expected.map_or(0, |record| record.sequence);
+    let (journal, cut) = replay_journals(root, &dir, &manifest, &journals, durable, &mut replay)?;
     notes.extend(cut);
 
     if !root.is_read_only() {
@@ -103,6 +105,7 @@ pub(super) fn open_again(
         builder: ArcSwapOption::empty(),
         seal_requested: Default::default(),
         generation,
+        told_sequence: durable.into(),
         sizes: Default::default(),
         trouble: Mutex::default(),
         state: Mutex::new(state),
@@ -207,11 +210,18 @@ impl Replay {
     }
 }
 
+/// What damage says of a journal that ends before a batch that is known to have been durable.
+pub(crate) fn cut_journal(last: u64, durable: u64) -> String {
+    format!("journal: it was cut: it ends with batch {last}, and batch {durable} was durable")
+}
+
+/// `durable`: the last batch that must be there.
 fn replay_journals(
     root: &Root,
     dir: &Path,
     manifest: &Manifest,
     journals: &[u64],
+    durable: u64,
     replay: &mut Replay,
 ) -> Result<(Journal, Option<OpenNote>), StorageError> {
     let backend = &*root.backend;
@@ -240,6 +250,10 @@ fn replay_journals(
         let what = format!("the journal that begins with batch {next_sequence} is missing");
         return Err(StorageError::damaged(&path, 0, what));
     };
+    if replay.sequence < durable {
+        let path = dir.join(identity.file_name());
+        return Err(StorageError::damaged(&path, end.good_bytes, cut_journal(replay.sequence, durable)));
+    }
     if root.is_read_only() {
         return Ok((Journal::closed(dir, identity, end.good_bytes), None));
     }

@@ -8,7 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use crate::catalog::{self, CollectionRecord, Tree};
 use crate::error::StorageError;
 use crate::journal::Identity;
 use crate::journal::append::{AppendError, Journal};
@@ -217,10 +216,7 @@ impl Inner {
     }
 
     pub(super) fn tell_catalog(&self, published: &Published) {
-        let (name, spec) = (self.name.clone(), self.spec.clone());
-        let record = CollectionRecord { name, generation: published.generation, spec };
-        let key = catalog::collection_key(self.id);
-        self.root.told(self.root.catalog().and_then(|known| known.put(Tree::Collections, &key, &record)));
+        self.tell(&self.record(published.generation));
     }
 
     /// Removes files that the newest generation does not need. What cannot be removed is tried again at open.

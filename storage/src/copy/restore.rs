@@ -6,6 +6,8 @@ use std::path::Path;
 use crate::backend::{self, Backend};
 use crate::error::StorageError;
 use crate::progress::Meter;
+use crate::store::aliases::{self, ALIASES_FILE, AliasTable, Aliases};
+use crate::store::identity::{DatabaseId, DatabaseRecord};
 use crate::store::{StoreOptions, open as database};
 
 use super::list::{List, RECORDS_FILE};
@@ -60,6 +62,10 @@ fn fill(
         if listed.name == RECORDS_FILE {
             continue;
         }
+        if listed.name == ALIASES_FILE {
+            found(backend, &making.dir, aliases::parse(mapping.bytes())?.aliases)?;
+            continue;
+        }
         let to = making.dir.join(&listed.name);
         if let Some(parent) = to.parent() {
             backend.create_dir(parent).map_err(|e| StorageError::io(parent, "create", e))?;
@@ -78,10 +84,17 @@ fn fill(
     Ok(linked_bytes)
 }
 
+/// Writes what makes the directory a database, another one than the snapshot's, with these aliases.
+fn found(backend: &dyn Backend, dir: &Path, aliases: Aliases) -> Result<(), StorageError> {
+    let database = DatabaseId::new();
+    DatabaseRecord::now(database).write(backend, dir)?;
+    AliasTable { aliases, ..AliasTable::empty(database) }.write(backend, dir)
+}
+
 /// Opens the new database where it is made, which checks how its files fit together, and gives it its sessions and jobs.
 fn open(snapshot: &Path, list: &List, making: &Making<'_>, options: StoreOptions) -> Result<(), StorageError> {
     let backend = options.backend.clone();
-    // It has neither database file nor catalog yet, so opening makes them: nothing that an operator need be told.
+    // It has no catalog yet, so opening makes it: nothing that an operator need be told.
     let store = database::open(&making.dir, StoreOptions { create: true, background_seal: false, ..options })?;
     if let Some(damaged) = store.damaged().pop() {
         return Err(damaged.error);

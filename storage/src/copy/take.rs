@@ -4,7 +4,6 @@
 //! go on, since what was captured is mapped. Sessions and jobs are each as they are when they are read, shortly after.
 //! A snapshot of damaged files would only be noticed when it is needed: every byte is checked, and damage refuses it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,7 +14,7 @@ use crate::collection::capture::Captured;
 use crate::error::StorageError;
 use crate::progress::Meter;
 use crate::segment::layout;
-use crate::store::aliases::{self, ALIASES_FILE};
+use crate::store::aliases::{ALIASES_FILE, AliasTable};
 use crate::verify::{check_journal, segment};
 
 use super::list::{List, Listed, RECORDS_FILE};
@@ -38,7 +37,7 @@ pub(crate) fn write(
     backend: &dyn Backend,
     catalog: &Catalog,
     captured: Vec<(Captured, u64)>,
-    aliases: &BTreeMap<String, u64>,
+    aliases: &AliasTable,
     dest: &Path,
     whole: bool,
     meter: &mut Meter<'_>,
@@ -74,7 +73,7 @@ impl Taking<'_, '_> {
         &mut self,
         catalog: &Catalog,
         captured: Vec<(Captured, u64)>,
-        aliases: &BTreeMap<String, u64>,
+        aliases: &AliasTable,
     ) -> Result<(), StorageError> {
         let collections = self.making.create_dir("collections")?;
         for (files, items) in captured {
@@ -83,7 +82,7 @@ impl Taking<'_, '_> {
             self.collection(files)?;
         }
         self.making.sync(&collections)?;
-        self.file(ALIASES_FILE.to_owned(), &aliases::to_bytes(aliases))?;
+        self.file(ALIASES_FILE.to_owned(), &aliases.to_bytes())?;
         let path = self.making.dir.join(RECORDS_FILE);
         self.list.records = records::write(self.making.backend, &path, catalog)?;
         let written = self.making.backend.map(&path).map_err(|e| StorageError::io(&path, "map", e))?;

@@ -31,6 +31,7 @@ use super::subject::Subject;
 /// What a repair wrote.
 pub(crate) struct Applied {
     pub(crate) generation: u64,
+    pub(crate) sequence: u64,
     pub(crate) moved_to: PathBuf,
 }
 
@@ -76,7 +77,7 @@ pub(crate) fn apply(
     };
     manifest.write(subject.backend, &subject.dir)?;
     subject.backend.sync_dir(&subject.dir).map_err(|e| StorageError::io(&subject.dir, "sync", e))?;
-    Ok(Applied { generation: manifest.generation, moved_to })
+    Ok(Applied { generation: manifest.generation, sequence, moved_to })
 }
 
 /// Refuses to begin what the disk has no room for.
@@ -135,7 +136,7 @@ fn replay_file(subject: &Subject<'_>, first_sequence: u64, last: u64, replay: &m
 }
 
 /// Gives the damaged files of `dir` a second name in a new folder, or a copy where that cannot be; returns the folder.
-pub(super) fn set_aside(backend: &dyn Backend, dir: &Path, damages: &[Damage]) -> Result<PathBuf, StorageError> {
+pub(crate) fn set_aside(backend: &dyn Backend, dir: &Path, damages: &[Damage]) -> Result<PathBuf, StorageError> {
     let aside = new_folder(backend, dir)?;
     let paths: BTreeSet<&Path> = damages.iter().map(|damage| damage.path.as_path()).collect();
     for path in paths {

@@ -18,7 +18,7 @@ pub(crate) fn repair(root: &Root, write: bool) -> Result<CatalogRepair, StorageE
             Tree::Sessions => report.lost_sessions.push(name),
             Tree::Jobs => report.lost_jobs.push(name),
             // Restored from files when the database is opened.
-            Tree::Collections | Tree::Aliases => {}
+            Tree::Collections | Tree::Database => {}
         }
     }
     if !write || report.is_clean() {

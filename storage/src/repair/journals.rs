@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::backend::Entry;
 use crate::batch::{Batch, Op, check};
 use crate::collection::capture::MISSING;
+use crate::collection::open::cut_journal;
 use crate::error::{Damage, StorageError};
 use crate::journal::scan::{self, ScanEnd};
 use crate::journal::{self, Identity};
@@ -68,6 +69,14 @@ pub(super) fn survey(
         let path = subject.dir.join(identity.file_name());
         report.damages.push(Damage { path, offset: 0, what: format!("journal: {MISSING}") });
         report.lost_batches = Some(lost(subject, &firsts[replay.files.len()..], &mut replay)?);
+    }
+    let durable = subject.record.as_ref().map_or(0, |record| record.sequence);
+    replay.highest = replay.highest.max(durable);
+    if report.lost_batches.is_none() && replay.last < durable {
+        let first_sequence = replay.files.last().copied().unwrap_or(replay.last + 1);
+        let path = subject.dir.join(Identity { collection: subject.id, first_sequence }.file_name());
+        report.damages.push(Damage { path, offset: 0, what: cut_journal(replay.last, durable) });
+        report.lost_batches = Some(LostBatches { first: replay.last + 1, ..LostBatches::default() });
     }
     Ok(replay)
 }

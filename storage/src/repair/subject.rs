@@ -27,7 +27,6 @@ impl<'a> Subject<'a> {
     /// A collection that is open, of which no generation may come or go meanwhile.
     pub(crate) fn open(inner: &'a Inner) -> Subject<'a> {
         let generation = inner.generation.load(Ordering::Relaxed);
-        let record = CollectionRecord { name: inner.name.clone(), generation, spec: inner.spec.clone() };
-        Subject::new(&inner.root, inner.id, Some(record))
+        Subject::new(&inner.root, inner.id, Some(inner.record(generation)))
     }
 }

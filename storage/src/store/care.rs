@@ -14,8 +14,9 @@ use crate::repair::subject::Subject;
 use crate::repair::{self, CatalogRepair, RepairReport};
 use crate::verify::{Verifier, VerifyReport, risk_of};
 
+use super::aliases::AliasTable;
 use super::registry::{Entry, id_of};
-use super::{DamagedCollection, Store, StoreOptions};
+use super::{Changing, DamagedCollection, Store, StoreOptions};
 
 /// Who makes the graphs of segments that a repair writes anew, by what the collection holds.
 pub type BuilderOf<'a> = &'a dyn Fn(&CollectionSpec) -> Option<Arc<dyn SegmentBuilder>>;
@@ -28,7 +29,10 @@ impl Store {
     /// An I/O error that is not damage: the report would not be complete.
     pub fn verify(&self, watch: Watch<'_>) -> Result<VerifyReport, StorageError> {
         let mut verifier = Verifier::new(watch);
-        verifier.database(&self.inner.root)?;
+        {
+            let changing = self.inner.changing.lock();
+            verifier.database(&self.inner.root, &self.alias_table(&changing))?;
+        }
         let entries = self.inner.registry.read().collections.values().cloned().collect();
         self.verify_entries(entries, verifier)
     }
@@ -142,10 +146,10 @@ impl Store {
             return Err(damaged.error);
         }
         let (captured, aliases) = {
-            let _changing = self.inner.changing.lock();
+            let changing = self.inner.changing.lock();
+            let aliases = self.alias_table(&changing);
             let registry = self.inner.registry.read();
             let collections: Vec<Collection> = registry.collections.values().flatten().cloned().collect();
-            let aliases = registry.aliases.clone();
             drop(registry);
             (copy::take::capture(&collections), aliases)
         };
@@ -183,7 +187,8 @@ impl Store {
         let spec = examined.spec().clone();
         let builder = builder_of(&spec);
         let applied = repair::apply::apply(subject, examined, root.options.request_ids_max, builder.as_deref())?;
-        let record = CollectionRecord { name: report.collection.clone(), generation: applied.generation, spec };
+        let (generation, sequence) = (applied.generation, applied.sequence);
+        let record = CollectionRecord { name: report.collection.clone(), generation, sequence, spec };
         root.catalog()?.put(Tree::Collections, &catalog::collection_key(subject.id), &record)?;
         report.moved_to = Some(applied.moved_to);
         Ok(report)
@@ -206,6 +211,12 @@ impl Store {
             .find(name_or_alias)
             .cloned()
             .ok_or_else(|| StorageError::UnknownCollection { name: name_or_alias.to_owned() })
+    }
+
+    /// The aliases as they are now.
+    fn alias_table(&self, changing: &Changing) -> AliasTable {
+        let aliases = self.inner.registry.read().aliases.clone();
+        AliasTable { database: self.inner.root.database, change: changing.aliases, aliases }
     }
 
     /// What the catalog knows of a collection.

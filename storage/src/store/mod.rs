@@ -1,13 +1,15 @@
 //! The store: one directory, opened by one process, with its collections, aliases and sessions.
 //!
-//! `open` recovers it, `aliases` and `records` (sessions, jobs) are the small ones, `root` is what collections share.
+//! `open` recovers it, `own` its own small files, `aliases` and `records` (sessions, jobs) are the small ones, `root` is what collections share.
 
 pub(crate) mod aliases;
 mod care;
+pub(crate) mod identity;
 mod names;
 pub(crate) mod note;
 pub(crate) mod open;
 mod options;
+mod own;
 mod read_only;
 mod records;
 mod registry;
@@ -79,6 +81,8 @@ struct Inner {
 struct Changing {
     /// A collection whose making failed after it had its name: it must be gone before another gets that name.
     half_made: Option<u64>,
+    /// How often aliases were changed.
+    aliases: u64,
 }
 
 impl Store {
@@ -164,7 +168,7 @@ impl Store {
         changing.half_made = None;
         let collection = Collection { inner: Arc::new(inner) };
         self.inner.registry.write().collections.insert(name.to_owned(), Ok(collection.clone()));
-        let record = CollectionRecord { name: name.to_owned(), generation: 1, spec };
+        let record = CollectionRecord { name: name.to_owned(), generation: 1, sequence: 0, spec };
         root.told(root.catalog().and_then(|known| known.put(Tree::Collections, &catalog::collection_key(id), &record)));
         Ok(collection)
     }

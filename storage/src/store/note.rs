@@ -28,12 +28,17 @@ pub enum OpenNote {
         /// The collection's name.
         name: String,
     },
-    /// The file of aliases was missing or damaged and was restored from the catalog.
+    /// The file of aliases was missing, damaged, an older one or another database's, and was restored from the catalog.
     AliasesRestored {
         /// What was wrong with it.
         cause: String,
     },
-    /// The database file was missing or damaged and was written anew.
+    /// The file of aliases was missing, damaged or another database's, and the catalog knew of none: there are none now.
+    AliasesLost {
+        /// What was wrong with it.
+        cause: String,
+    },
+    /// The database file was missing, damaged or another database's, and was written anew.
     DatabaseFileRestored {
         /// The file.
         path: PathBuf,
@@ -54,6 +59,9 @@ impl fmt::Display for OpenNote {
             }
             OpenNote::AliasesRestored { cause } => {
                 write!(f, "the aliases were restored from the catalog ({cause})")
+            }
+            OpenNote::AliasesLost { cause } => {
+                write!(f, "the aliases are lost ({cause}), and the catalog knows of none: set them again")
             }
             OpenNote::DatabaseFileRestored { path } => {
                 write!(f, "{} was written anew", path.display())

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use crate::collection::{Collection, follow};
 use crate::error::StorageError;
 
-use super::open::{COLLECTIONS_DIR, DATABASE_FILE, is_snapshot, parse_id};
+use super::aliases::{AliasTable, Aliases};
+use super::identity::{DATABASE_FILE, DatabaseId, DatabaseRecord};
+use super::open::{COLLECTIONS_DIR, is_snapshot, parse_id};
 use super::registry::{Entry, Registry, id_of};
 use super::root::Root;
-use super::{DamagedCollection, Inner, Store, StoreOptions, aliases};
+use super::{DamagedCollection, Inner, Store, StoreOptions};
 
 impl Store {
     /// Opens the database in `dir` for reading only, whoever has it open for writing.
@@ -33,7 +35,9 @@ impl Store {
         if !entries.iter().any(|entry| entry.name == DATABASE_FILE || entry.name == COLLECTIONS_DIR) {
             return Err(StorageError::NoDatabase { path: dir.to_path_buf() });
         }
-        let root = Arc::new(Root::new(dir.to_path_buf(), options, None));
+        let record = DatabaseRecord::read(&*options.backend, dir).unwrap_or_default();
+        let database = record.map_or_else(DatabaseId::default, |record| record.id);
+        let root = Arc::new(Root::new(dir.to_path_buf(), options, database, None));
         let registry = Registry { collections: open_all(&root, BTreeMap::new())?, aliases: read_aliases(&root) };
         let inner =
             Inner { root, registry: registry.into(), changing: Default::default(), notes: Vec::new(), sealer: None };
@@ -93,9 +97,14 @@ fn ids(root: &Root) -> Result<Vec<u64>, StorageError> {
 }
 
 /// A reader cannot mend the file of aliases: when that is damaged, collections go by their own names.
-fn read_aliases(root: &Root) -> BTreeMap<String, u64> {
-    aliases::read(&*root.backend, &root.dir).map(Option::unwrap_or_default).unwrap_or_else(|error| {
-        tracing::warn!(database = %root.dir.display(), %error, "aliases are not known until the database is opened for writing");
-        BTreeMap::new()
+fn read_aliases(root: &Root) -> Aliases {
+    let table = AliasTable::read(&*root.backend, &root.dir).map(Option::unwrap_or_default);
+    let own = table.map_err(|error| error.to_string()).and_then(|table| match table.stale(root.database, None) {
+        Some(foreign) if root.database != DatabaseId::default() => Err(foreign),
+        _ => Ok(table.aliases),
+    });
+    own.unwrap_or_else(|error| {
+        tracing::warn!(database = %root.dir.display(), error, "aliases are not known until the database is opened for writing");
+        Aliases::new()
     })
 }

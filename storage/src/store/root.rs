@@ -13,6 +13,7 @@ use crate::catalog::Catalog;
 use crate::error::StorageError;
 use crate::lock::Lock;
 
+use super::identity::DatabaseId;
 use super::options::StoreOptions;
 use super::reserve::Reserve;
 
@@ -26,6 +27,8 @@ pub(crate) trait Seal: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Root {
     pub(crate) dir: PathBuf,
+    /// Which database it is.
+    pub(crate) database: DatabaseId,
     pub(crate) options: StoreOptions,
     pub(crate) backend: Arc<dyn Backend>,
     // Dropped before the lock, so that who takes the lock finds sled closed.
@@ -38,11 +41,17 @@ pub(crate) struct Root {
 
 impl Root {
     /// `held`: the catalog and the lock of a writer; none for who only reads.
-    pub(crate) fn new(dir: PathBuf, options: StoreOptions, held: Option<(Catalog, Lock)>) -> Root {
+    pub(crate) fn new(
+        dir: PathBuf,
+        options: StoreOptions,
+        database: DatabaseId,
+        held: Option<(Catalog, Lock)>,
+    ) -> Root {
         let backend = options.backend.clone();
         let reserve = Reserve::new(dir.clone(), options.reserve_bytes);
         let (catalog, lock) = held.unzip();
-        Root { dir, options, backend, catalog, reserve, seals: Mutex::default(), closing: false.into(), _lock: lock }
+        let (seals, closing) = (Mutex::default(), false.into());
+        Root { dir, database, options, backend, catalog, reserve, seals, closing, _lock: lock }
     }
 
     /// Whether the database is another process's to write.

@@ -10,13 +10,14 @@ pub(crate) mod segment;
 use std::path::{Path, PathBuf};
 
 use crate::collection::Inner;
-use crate::collection::capture::{Captured, CapturedJournal};
+use crate::collection::capture::{Captured, CapturedJournal, MISSING};
 use crate::error::{Damage, StorageError};
 use crate::journal::scan;
 use crate::progress::{Meter, Watch};
 use crate::repair::RepairReport;
+use crate::store::aliases::{ALIASES_FILE, AliasTable};
+use crate::store::identity::{DATABASE_FILE, DatabaseRecord};
 use crate::store::root::Root;
-use crate::store::{aliases, open};
 
 /// What `verify` found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,16 +80,21 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    /// Reads the database's own files and every record of the catalog.
-    pub(crate) fn database(&mut self, root: &Root) -> Result<(), StorageError> {
+    /// Reads the database's own files and every record of the catalog. `aliases`: what they are.
+    pub(crate) fn database(&mut self, root: &Root, aliases: &AliasTable) -> Result<(), StorageError> {
         let backend = &*root.backend;
-        if let Err(error) = open::read_database_file(backend, &root.dir) {
-            self.found(error)?;
+        let path = root.dir.join(DATABASE_FILE);
+        match DatabaseRecord::read(backend, &root.dir) {
+            Ok(Some(record)) if record.id == root.database => {}
+            Ok(Some(record)) => {
+                let what = format!("database file: of the database {:?}, not of {:?}", record.id, root.database);
+                self.found(StorageError::damaged(&path, 0, what))?;
+            }
+            Ok(None) => self.found(StorageError::damaged(&path, 0, MISSING))?,
+            Err(error) => self.found(error)?,
         }
-        self.read(&root.dir.join(open::DATABASE_FILE), 0);
-        if let Err(error) = aliases::read(backend, &root.dir) {
-            self.found(error)?;
-        }
+        self.read(&path, 0);
+        self.aliases(root, aliases)?;
         let Ok(catalog) = root.catalog() else {
             return Ok(());
         };
@@ -99,6 +105,20 @@ impl<'a> Verifier<'a> {
         self.report.records = Some(records);
         self.read(&PathBuf::from(catalog.path()), 0);
         Ok(())
+    }
+
+    fn aliases(&mut self, root: &Root, now: &AliasTable) -> Result<(), StorageError> {
+        let path = root.dir.join(ALIASES_FILE);
+        // A reader may be behind the writer: it knows only whose file it must be.
+        let known = (!root.is_read_only()).then_some(now);
+        match AliasTable::read(&*root.backend, &root.dir) {
+            Ok(Some(table)) => match table.stale(root.database, known) {
+                Some(what) => self.found(StorageError::damaged(&path, 0, what)),
+                None => Ok(()),
+            },
+            Ok(None) => self.found(StorageError::damaged(&path, 0, MISSING)),
+            Err(error) => self.found(error),
+        }
     }
 
     /// Reads every file of a collection.

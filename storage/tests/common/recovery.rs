@@ -2,7 +2,7 @@
 //! anything, nothing on it is damaged, and it goes on from there.
 
 use fromagerie_storage::backend::simulated::{CatalogLoss, Failure, Fault, Loss, SimulatedDisk};
-use fromagerie_storage::{StorageError, Store};
+use fromagerie_storage::{OpenNote, StorageError, Store};
 
 use super::workload::open_on;
 use super::world::{World, is_of_old, really_damaged};
@@ -26,6 +26,10 @@ pub fn recover(disk: &SimulatedDisk, allowed: &Allowed<'_>) -> Result<(Store, Wo
     match really_damaged(&store) {
         damaged if damaged.is_empty() => {}
         damaged => return Err(format!("damaged: {damaged:?}")),
+    }
+    let alarm = |note: &&OpenNote| matches!(note, OpenNote::AliasesRestored { .. } | OpenNote::AliasesLost { .. });
+    if let Some(note) = store.notes().iter().find(alarm) {
+        return Err(format!("a crash is told as damage: {note}"));
     }
     let world = World::of(&store);
     if !allowed.has(&world) {

@@ -226,6 +226,7 @@ impl Backend for SimulatedDisk {
             if machine.platter.live.find(path).is_err() {
                 let place = machine.platter.live.place(path)?;
                 machine.make(place, Event::MakeDir);
+                machine.forget_records(path);
             }
         }
         Ok(())

@@ -5,11 +5,11 @@
 //! sled did not keep its word, or none.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::SimulatedDisk;
 use super::faults::Operation;
 use super::platter::{CatalogChange, Event, RecordKey};
+use super::{Machine, SimulatedDisk};
 use crate::catalog::RecordStore;
 
 /// The records of one catalog. They stay where they were put when a directory above gets another name.
@@ -45,6 +45,18 @@ impl RecordStore for SimulatedRecords {
             each(&key.2, value);
         }
         Ok(())
+    }
+}
+
+impl Machine {
+    /// A directory that was just made has no catalog in it, whatever was there under its name before.
+    pub(super) fn forget_records(&mut self, dir: &Path) {
+        let inside: Vec<RecordKey> =
+            self.records.keys().filter(|(catalog, ..)| catalog.starts_with(dir)).cloned().collect();
+        for key in inside {
+            self.records.remove(&key);
+            self.record(Event::Catalog(CatalogChange { key, value: None }));
+        }
     }
 }
 
