@@ -38,7 +38,8 @@ test-python: setup
 
 ## fuzz: every decoder of bytes from a disk under libFuzzer, FUZZ_SECONDS each (nightly and cargo-fuzz needed)
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS := aliases catalog_value database_file document graph journal manifest segment
+FUZZ_TARGETS := aliases catalog_value database_file document footer graph journal manifest readable segment snapshot_list \
+	snapshot_records
 .PHONY: fuzz
 fuzz:
 	for target in $(FUZZ_TARGETS); do \

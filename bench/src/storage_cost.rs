@@ -65,7 +65,12 @@ fn items(db: &Path, dim: usize) -> anyhow::Result<Collection> {
     match db.open_collection("items") {
         Ok(items) => Ok(items),
         Err(_) => {
-            let new = NewCollection { dim: Some(dim), vectors_only: true, index: IndexKind::Flat };
+            let new = NewCollection {
+                dim: Some(dim),
+                vectors_only: true,
+                index: IndexKind::Flat,
+                ..NewCollection::default()
+            };
             Ok(db.create_collection("items", new)?)
         }
     }

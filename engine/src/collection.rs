@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fromagerie_models::{ImageEncoding, Pixels};
-use fromagerie_storage::{Batch, CollectionStats, CompactReport, Op, Receipt, Record, Snapshot, Watch};
+use fromagerie_storage::{Batch, CollectionStats, CompactReport, Op, Receipt, Record, Snapshot, VectorType, Watch};
 
 use crate::encoder::{DecodedImage, EncodedImage};
 use crate::error::{Error, ErrorKind, Result};
@@ -69,6 +69,11 @@ impl Collection {
         self.kind
     }
 
+    /// How the elements of its vectors are kept.
+    pub fn vector_type(&self) -> VectorType {
+        self.stored.spec().vector_type
+    }
+
     /// Live items.
     pub fn len(&self) -> usize {
         self.stored.snapshot().len()
@@ -127,7 +132,7 @@ impl Collection {
     /// The item under `key`.
     pub fn get(&self, key: &str) -> Result<Option<StoredItem>> {
         let snapshot = self.stored.snapshot();
-        read_item(&snapshot, key, self.dim())
+        read_item(&snapshot, key)
     }
 
     /// The item under `key`.
@@ -302,13 +307,12 @@ impl Collection {
     }
 }
 
-fn read_item(snapshot: &Snapshot, key: &str, dim: usize) -> Result<Option<StoredItem>> {
+fn read_item(snapshot: &Snapshot, key: &str) -> Result<Option<StoredItem>> {
     let Some(at) = snapshot.find(key)? else { return Ok(None) };
     let segment = &snapshot.segments()[at.segment];
-    let start = at.row as usize * dim;
     Ok(Some(StoredItem {
         key: key.to_owned(),
-        vector: segment.vectors()?[start..start + dim].to_vec(),
+        vector: segment.vector(at.row)?.to_f32().into_owned(),
         document: Document::read(segment.document(at.row)?)?,
     }))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fromagerie_models::Model;
-use fromagerie_storage::{CollectionSpec, StorageError, Store, StoreOptions};
+use fromagerie_storage::{CollectionSpec, StorageError, Store, StoreOptions, VectorType};
 
 use crate::collection::Collection;
 use crate::dialogue::held::HeldContexts;
@@ -24,6 +24,8 @@ pub struct NewCollection {
     pub vectors_only: bool,
     /// How sealed segments are searched.
     pub index: IndexKind,
+    /// How the elements of vectors are kept.
+    pub vector_type: VectorType,
 }
 
 /// A database: one directory. Cheap to clone; clones share everything.
@@ -155,7 +157,8 @@ impl Database {
             return Err(Error::OutOfRange { name: "dim", value: dim.to_string(), allowed: "1 to 4096" });
         }
         let settings = Settings { index: new.index };
-        let spec = CollectionSpec { dim: dim as u32, space, feature_dim, settings: settings.to_json() };
+        let (dim, vector_type) = (dim as u32, new.vector_type);
+        let spec = CollectionSpec { dim, vector_type, space, feature_dim, settings: settings.to_json() };
         let stored = self.inner.store.create_collection(name, spec)?;
         stored.set_segment_builder(Arc::new(GraphBuilder { kind: new.index }));
         Collection::new(self.inner.models.clone(), stored)

@@ -128,6 +128,8 @@ fn storage_kind(error: &StorageError) -> ErrorKind {
         | S::WrongDim { .. }
         | S::NonFinite { .. }
         | S::ZeroVector { .. }
+        | S::HalfOverflow { .. }
+        | S::HalfUnderflow { .. }
         | S::BatchTooLarge { .. }
         | S::RequestIdLength { .. }
         | S::RecordTooLarge { .. } => ErrorKind::InvalidArgument,
@@ -162,7 +164,7 @@ fn storage_reason(error: &StorageError) -> &'static str {
         S::Dropped { .. } => "DROPPED",
         S::KeyLength { .. } => "BAD_KEY",
         S::WrongDim { .. } => "WRONG_DIMENSION",
-        S::NonFinite { .. } | S::ZeroVector { .. } => "BAD_VECTOR",
+        S::NonFinite { .. } | S::ZeroVector { .. } | S::HalfOverflow { .. } | S::HalfUnderflow { .. } => "BAD_VECTOR",
         S::BatchTooLarge { .. } => "BATCH_TOO_LARGE",
         S::RequestIdLength { .. } => "BAD_REQUEST_ID",
         S::RecordTooLarge { .. } => "RECORD_TOO_LARGE",

@@ -44,7 +44,7 @@ pub use fromagerie_index::{InstructionSet, KernelChoice, kernel_choice};
 pub use fromagerie_models::{Device, Manifest, Model, Runtime, RuntimeOptions};
 pub use fromagerie_storage::{
     CatalogRepair, CollectionStats, CompactReport, CopyReport, Damage, LostBatches, LostRows, Progress, Receipt,
-    RepairReport, StoreOptions, VerifyReport, Watch,
+    RepairReport, StoreOptions, VectorType, VerifyReport, Watch,
 };
 pub use ingest::{
     Columns, Failure, FailureLog, FetchError, FetchOptions, Format, IngestEvent, IngestOptions, IngestReport, Place,

@@ -41,10 +41,11 @@ pub(crate) struct GraphBuilder {
 }
 
 impl SegmentBuilder for GraphBuilder {
+    fn wants(&self, rows: usize) -> bool {
+        self.kind != IndexKind::Flat && rows >= GRAPH_ROWS_MIN
+    }
+
     fn build(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
-        if vectors.len() / dim < GRAPH_ROWS_MIN {
-            return None;
-        }
         let rows = DenseRows::new(vectors, dim)?;
         let built: Result<_, BuildError> = match self.kind {
             IndexKind::Vamana => vamana::build(&rows, None, VamanaParams::default()),

@@ -6,7 +6,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::{REDS, cellar, png};
-use fromagerie::{Database, Error, IngestEvent, IngestOptions, Item, NewCollection, Options, Query, Term};
+use fromagerie::{Database, Error, IngestEvent, IngestOptions, Item, NewCollection, Options, Query, Term, VectorType};
 use fromagerie_models::FakeModel;
 
 #[test]
@@ -172,4 +172,64 @@ fn a_folder_is_ingested_once_and_its_bad_files_are_named() {
         let error = colours.ingest(&[folder], &IngestOptions::default(), &|| false, &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
     }
+}
+
+/// A vector of 64 from a small generator.
+fn some_vector(seed: &mut u64) -> Vec<f32> {
+    let mut next = || {
+        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*seed >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..64).map(|_| next() + next() + next()).collect()
+}
+
+#[test]
+fn halves_score_within_their_rounding_and_find_the_same() {
+    /// Cauchy and Schwarz: each element is off by 2^-11 of itself or 2^-25, and the sum by its own rounding.
+    const BOUND: f32 = 1.0 / 2048.0 + 8.0 / 33_554_432.0 + 1e-5;
+    let folder = tempfile::tempdir().unwrap();
+    let db = Database::open(folder.path()).unwrap();
+    let new = NewCollection { dim: Some(64), vectors_only: true, ..NewCollection::default() };
+    let single = db.create_collection("single", new).unwrap();
+    let half = db.create_collection("half", NewCollection { vector_type: VectorType::F16, ..new }).unwrap();
+    assert_eq!((single.vector_type(), half.vector_type()), (VectorType::F32, VectorType::F16));
+    let mut seed = 7;
+    // More than a segment without a graph may have.
+    for part in 0..9 {
+        let items: Vec<Item> =
+            (0..1000).map(|n| Item::vector(format!("{}", part * 1000 + n), some_vector(&mut seed))).collect();
+        single.insert_many(items.clone(), None).unwrap();
+        half.insert_many(items, None).unwrap();
+    }
+    let queries: Vec<Vec<f32>> = (0..40).map(|_| some_vector(&mut seed)).collect();
+    let look = |query: &Vec<f32>, exact: bool| {
+        let query = Query { exact, ..Query::vector(query.clone()) };
+        (single.search(query.clone(), 10).unwrap(), half.search(query, 10).unwrap())
+    };
+    let keys = |hits: &[fromagerie::Hit]| hits.iter().map(|hit| hit.key.clone()).collect::<Vec<_>>();
+    let (mut same, mut before) = (0, Vec::new());
+    for query in &queries {
+        let (truth, found) = look(query, true);
+        before.push(found.iter().map(|hit| (hit.key.clone(), hit.score.to_bits())).collect::<Vec<_>>());
+        for (truth, found) in truth.iter().zip(&found) {
+            // The n-th best score moves by no more than any score does.
+            assert!((truth.score - found.score).abs() <= BOUND, "{} {}", truth.score, found.score);
+        }
+        same += keys(&found).iter().filter(|key| keys(&truth).contains(key)).count();
+    }
+    assert!(same >= 392, "recall@10 of an exact search {same} of 400");
+    single.seal().unwrap();
+    half.seal().unwrap();
+    let parts =
+        |stats: fromagerie::CollectionStats| stats.parts.iter().find(|part| part.name == "vectors").unwrap().bytes;
+    assert_eq!(parts(single.stats()), 2 * parts(half.stats()));
+    let (mut walked, mut again) = (0, Vec::new());
+    for query in &queries {
+        let exact = look(query, true).1;
+        again.push(exact.iter().map(|hit| (hit.key.clone(), hit.score.to_bits())).collect::<Vec<_>>());
+        let near = look(query, false).1;
+        walked += keys(&near).iter().filter(|key| keys(&exact).contains(key)).count();
+    }
+    assert_eq!(before, again, "a row scores the same, bit for bit, before and after it is sealed");
+    assert!(walked >= 340, "recall@10 of a walk {walked} of 400");
 }

@@ -73,7 +73,7 @@ impl World {
         if !self.collections.contains_key(&name) {
             self.log.note(format!("create {name}"));
             let index = if name == "a" { IndexKind::Flat } else { IndexKind::default() };
-            let new = NewCollection { dim: Some(DIM), vectors_only: true, index };
+            let new = NewCollection { dim: Some(DIM), vectors_only: true, index, ..NewCollection::default() };
             self.db().create_collection(&name, new).unwrap();
             self.collections.insert(name.clone(), Expected::default());
         }

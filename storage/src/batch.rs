@@ -4,6 +4,7 @@
 //! `docs/FORMAT.md`. [`check`] refuses a batch before a byte of it is written.
 
 use bincode::{Decode, Encode};
+use half::f16;
 
 use crate::error::StorageError;
 
@@ -14,11 +15,33 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Largest dimension of a vector or a feature vector.
 const DIM_MAX: u32 = 65_536;
 
+/// How the elements of vectors are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub enum VectorType {
+    /// Single floats.
+    #[default]
+    F32,
+    /// Half floats: half the bytes, each element rounded to 11 significant bits.
+    F16,
+}
+
+impl VectorType {
+    /// Bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            VectorType::F32 => 4,
+            VectorType::F16 => 2,
+        }
+    }
+}
+
 /// What a collection holds, fixed when it is created.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct CollectionSpec {
     /// Elements of every vector, 1..=65536.
     pub dim: u32,
+    /// How their elements are kept.
+    pub vector_type: VectorType,
     /// Fingerprint of the retrieval space; none for a collection free of any model.
     pub space: Option<[u8; 32]>,
     /// Elements of the encoder's own features; 0 keeps none.
@@ -51,7 +74,7 @@ pub struct Document {
 pub struct Record {
     /// The caller's key, 1..=512 bytes of UTF-8. A put of a present key replaces its record.
     pub key: String,
-    /// `[dim]`, finite and not zero. The engine normalises.
+    /// `[dim]`, finite and not zero, also when rounded to what the collection keeps. The engine normalises.
     pub vector: Vec<f32>,
     /// `[feature_dim]`, finite.
     pub features: Option<Vec<f32>>,
@@ -153,8 +176,23 @@ fn check_record(record: &Record, spec: &CollectionSpec) -> Result<(), StorageErr
     if record.vector.iter().all(|&x| x == 0.0) {
         return Err(StorageError::ZeroVector { key: record.key.clone() });
     }
+    if spec.vector_type == VectorType::F16 {
+        check_halves(&record.key, &record.vector)?;
+    }
     match &record.features {
         Some(features) => check_floats(&record.key, "features", features, spec.feature_dim),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a finite vector that is none any more once it is rounded to halves.
+fn check_halves(key: &str, vector: &[f32]) -> Result<(), StorageError> {
+    let key = || key.to_owned();
+    match vector.iter().position(|&x| f16::from_f32(x).is_infinite()) {
+        Some(element) => Err(StorageError::HalfOverflow { key: key(), element, value: vector[element] }),
+        None if vector.iter().all(|&x| f16::from_f32(x).to_f32() == 0.0) => {
+            Err(StorageError::HalfUnderflow { key: key() })
+        }
         None => Ok(()),
     }
 }

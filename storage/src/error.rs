@@ -178,6 +178,26 @@ pub enum StorageError {
         /// Its value.
         value: f32,
     },
+    /// An element is too large for the halves that the collection keeps.
+    #[error(
+        "item `{key}`: vector element {element} is {value}: the collection keeps f16, up to 65504; scale the vector, or keep f32"
+    )]
+    HalfOverflow {
+        /// The item's key.
+        key: String,
+        /// Position of the element.
+        element: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// All elements round to zero in the halves that the collection keeps.
+    #[error(
+        "item `{key}`: every element of the vector rounds to zero in f16, which the collection keeps; scale the vector, or keep f32"
+    )]
+    HalfUnderflow {
+        /// The item's key.
+        key: String,
+    },
     /// Every element of a vector is zero: it has no direction.
     #[error("`{key}`: the vector is zero")]
     ZeroVector {

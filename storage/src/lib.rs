@@ -40,14 +40,14 @@ mod snapshot;
 mod store;
 mod verify;
 
-pub use batch::{Batch, CollectionSpec, Document, KEY_BYTES_MAX, Op, Receipt, Record};
+pub use batch::{Batch, CollectionSpec, Document, KEY_BYTES_MAX, Op, Receipt, Record, VectorType};
 pub use collection::{Collection, CollectionStats, CompactReport, PartBytes, SegmentBuilder};
 pub use copy::CopyReport;
 pub use error::{Damage, StorageError};
 pub use mmap::Mapping;
 pub use progress::{Progress, Watch};
 pub use repair::{CatalogRepair, LostBatches, LostRows, RepairReport};
-pub use segment::SegmentView;
+pub use segment::{SegmentView, Vectors};
 pub use snapshot::{Location, Snapshot};
 pub use store::{BuilderOf, CollectionInfo, DamagedCollection, OpenNote, Store, StoreOptions};
 pub use verify::VerifyReport;

@@ -149,7 +149,7 @@ fn verify_says_what_the_damage_costs_and_how_far_it_is() {
     store.put_session("s", b"turns").unwrap();
     let mut told = Vec::new();
     let clean = store.verify(&mut |step| told.push((step.bytes, step.total_bytes))).unwrap();
-    assert!(clean.is_clean() && clean.records == Some(3), "{clean:?}");
+    assert!(clean.is_clean() && clean.records == Some(4), "{clean:?}");
     assert_eq!(told.last().map(|last| last.0), Some(clean.bytes));
     assert!(told.iter().all(|(done, total)| done <= total) && told.iter().any(|(_, total)| *total == clean.bytes));
     let path = files(dir.path(), "segment-").remove(0);

@@ -154,3 +154,22 @@ fn a_failed_fsync_poisons_and_is_not_retried_into_an_ack() {
     assert_eq!(contents(&reopened.snapshot()).get("kept"), Some(&1));
     reopened.write(put("later", 3)).unwrap();
 }
+
+#[test]
+fn an_alias_that_could_not_be_set_is_no_damage() {
+    let disk = SimulatedDisk::default();
+    let backend = || StoreOptions { backend: Arc::new(disk.clone()), ..options() };
+    let store = Store::open("cellar".as_ref(), backend()).unwrap();
+    photos(&store);
+    store.set_alias("best", "photos").unwrap();
+    for failure in Failure::ALL {
+        disk.set(Fault::Once(1, failure));
+        let _ = store.set_alias("worst", "photos");
+        disk.set(Fault::None);
+        let report = store.verify(&mut |_| ()).unwrap();
+        assert!(report.is_clean(), "{failure:?}: {report:?}");
+    }
+    drop(store);
+    let store = Store::open("cellar".as_ref(), backend()).unwrap();
+    assert!(store.notes().is_empty(), "{:?}", store.notes());
+}

@@ -19,9 +19,11 @@ macro_rules! survives {
     )*};
 }
 
-survives!(aliases catalog_value database_file document journal manifest segment);
+survives!(
+    aliases catalog_value database_file document footer journal manifest readable segment snapshot_list snapshot_records
+);
 
 #[test]
 fn every_entry_point_is_run() {
-    assert_eq!(fuzzing::TARGETS.len(), 7, "name the new one above and in `fuzz/Cargo.toml`");
+    assert_eq!(fuzzing::TARGETS.len(), 11, "name the new one above and in `fuzz/Cargo.toml`");
 }

@@ -3,10 +3,8 @@
 //! Rows are scored in blocks, and cancellation is asked once a block. Under a filter only the allowed rows of a
 //! block are scored.
 
-use fromagerie_kernels::Kernel;
-
 use crate::top::Top;
-use crate::{Neighbor, Query, Rows, SearchError};
+use crate::{Neighbor, Query, Scored, SearchError};
 
 /// Rows in a block: 256 KiB at 256 dimensions, so a block passes in some ten microseconds.
 const BLOCK: usize = 256;
@@ -17,7 +15,7 @@ const AT_ONCE: usize = 16;
 ///
 /// # Errors
 /// [`SearchError::WrongDim`], [`SearchError::NotFinite`], [`SearchError::Cancelled`].
-pub fn search<R: Rows + ?Sized>(rows: &R, query: &Query<'_>) -> Result<Vec<Neighbor>, SearchError> {
+pub fn search<R: Scored + ?Sized>(rows: &R, query: &Query<'_>) -> Result<Vec<Neighbor>, SearchError> {
     query.check(rows)?;
     let (mut top, mut found) = (Top::default(), Vec::new());
     scan(rows, query, &mut top, &mut found)?;
@@ -25,7 +23,7 @@ pub fn search<R: Rows + ?Sized>(rows: &R, query: &Query<'_>) -> Result<Vec<Neigh
 }
 
 /// [`search`] with the caller's memory; the query has been checked.
-pub(crate) fn scan<R: Rows + ?Sized>(
+pub(crate) fn scan<R: Scored + ?Sized>(
     rows: &R,
     query: &Query<'_>,
     top: &mut Top,
@@ -57,16 +55,16 @@ pub(crate) fn scan<R: Rows + ?Sized>(
     Ok(())
 }
 
-fn score_block<R: Rows + ?Sized>(rows: &R, vector: &[f32], start: u32, stop: u32, mut offer: impl FnMut(u32, f32)) {
+fn score_block<R: Scored + ?Sized>(rows: &R, vector: &[f32], start: u32, stop: u32, mut offer: impl FnMut(u32, f32)) {
     let mut scores = [0.0; BLOCK];
     let scores = &mut scores[..(stop - start) as usize];
-    Kernel::best().dot_rows(vector, rows.block(start..stop), scores);
+    rows.score_block(vector, start..stop, scores);
     for (row, score) in (start..).zip(scores) {
         offer(row, *score);
     }
 }
 
-fn score_allowed<R: Rows + ?Sized>(
+fn score_allowed<R: Scored + ?Sized>(
     rows: &R,
     vector: &[f32],
     start: u32,
@@ -81,7 +79,7 @@ fn score_allowed<R: Rows + ?Sized>(
         count += 1;
     }
     for some in allowed[..count].chunks(AT_ONCE) {
-        Kernel::best().dot_scattered(vector, some, |row| rows.row(row), &mut offer);
+        rows.score_scattered(vector, some, &mut offer);
     }
 }
 

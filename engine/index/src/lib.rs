@@ -29,4 +29,4 @@ pub use build_error::BuildError;
 pub use fromagerie_kernels::{InstructionSet, KernelChoice, kernel_choice, normalize};
 pub use plan::{Plan, plan};
 pub use query::{Neighbor, Query, SearchError};
-pub use rows::{DenseRows, Rows};
+pub use rows::{DenseRows, HalfRows, Rows, Scored};

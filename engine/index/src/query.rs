@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::Rows;
+use crate::Scored;
 
 /// A row and its score, ordered best first: higher score, then lower row.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +90,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    pub(crate) fn check<R: Rows + ?Sized>(&self, rows: &R) -> Result<(), SearchError> {
+    pub(crate) fn check<R: Scored + ?Sized>(&self, rows: &R) -> Result<(), SearchError> {
         self.check_vector(rows.dim())
     }
 }

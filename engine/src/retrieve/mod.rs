@@ -8,8 +8,8 @@ mod filter;
 use std::cell::RefCell;
 
 use fromagerie_index::frozen::{Graph, Scratch};
-use fromagerie_index::{DenseRows, Neighbor, Plan, SearchError, flat, plan};
-use fromagerie_storage::{SegmentView, Snapshot};
+use fromagerie_index::{DenseRows, HalfRows, Neighbor, Plan, Scored, SearchError, flat, plan};
+use fromagerie_storage::{SegmentView, Snapshot, Vectors};
 
 use crate::error::{Error, Result};
 use crate::item::Document;
@@ -80,14 +80,28 @@ pub(crate) fn search(
 
 fn search_segment(
     segment: &SegmentView,
-    mut ask: fromagerie_index::Query<'_>,
+    ask: fromagerie_index::Query<'_>,
     query: &Query,
     stats: &mut SearchStats,
 ) -> Result<Vec<Neighbor>> {
     // The first touch of a sealed segment checks its bytes.
-    let vectors = segment.vectors()?;
-    let rows = DenseRows::new(vectors, segment.dim())
-        .ok_or(SearchError::WrongDim { expected: segment.dim(), received: vectors.len() })?;
+    let (vectors, dim) = (segment.vectors()?, segment.dim());
+    let wrong = || SearchError::WrongDim { expected: dim, received: vectors.len() };
+    match vectors {
+        Vectors::F32(floats) => {
+            search_rows(&DenseRows::new(floats, dim).ok_or_else(wrong)?, segment, ask, query, stats)
+        }
+        Vectors::F16(halves) => search_rows(&HalfRows::new(halves, dim).ok_or_else(wrong)?, segment, ask, query, stats),
+    }
+}
+
+fn search_rows(
+    rows: &impl Scored,
+    segment: &SegmentView,
+    mut ask: fromagerie_index::Query<'_>,
+    query: &Query,
+    stats: &mut SearchStats,
+) -> Result<Vec<Neighbor>> {
     let wanted =
         !query.exact && plan(segment.rows() as usize, segment.live_rows() as usize, ask.k, ask.ef) == Plan::Graph;
     if wanted {
@@ -96,7 +110,7 @@ fn search_segment(
                 stats.graph_segments += 1;
                 let recall = query.recall.unwrap_or(RECALL_DEFAULT);
                 ask.ef = query.ef.unwrap_or_else(|| graph.ef_for(recall, ask.k));
-                return SCRATCH.with_borrow_mut(|scratch| Ok(graph.search(&rows, &ask, scratch)?.to_vec()));
+                return SCRATCH.with_borrow_mut(|scratch| Ok(graph.search(rows, &ask, scratch)?.to_vec()));
             }
             Ok(None) => {}
             Err(error) => {
@@ -106,7 +120,7 @@ fn search_segment(
         }
     }
     stats.scanned_segments += 1;
-    Ok(flat::search(&rows, &ask)?)
+    Ok(flat::search(rows, &ask)?)
 }
 
 fn graph(segment: &SegmentView) -> Result<Option<Graph<'_>>> {

@@ -27,9 +27,12 @@ class Client:
         """Closes the connection."""
         self._wire.close()
 
-    def create_collection(self, name: str, dim: int = 0, vectors_only: bool = False) -> Any:
-        """Makes an empty collection; `dim` 0 takes the server's model."""
-        request = {"name": name, "dim": dim, "vectors_only": vectors_only}
+    def create_collection(
+        self, name: str, dim: int = 0, vectors_only: bool = False, vector_type: str = "f32"
+    ) -> Any:
+        """Makes an empty collection; `dim` 0 takes the server's model. `vector_type`: `f32`, or `f16` for half the bytes."""
+        kind = f"VECTOR_TYPE_{vector_type.upper()}"
+        request = {"name": name, "dim": dim, "vectors_only": vectors_only, "vector_type": kind}
         return self._wire.call("CollectionService", "CreateCollection", request)
 
     def collections(self) -> list[Any]:

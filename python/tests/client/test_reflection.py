@@ -54,6 +54,11 @@ def test_a_collection_ten_pictures_and_a_chat(client):
     stored = client.get("colours", "3.png")
     assert stored.thumbnail.startswith(b"\xff\xd8") and (stored.width, stored.height) == (8, 8)
 
+    halves = client.create_collection("halves", dim=3, vectors_only=True, vector_type="f16")
+    assert halves.vector_type == client.collections()[1].vector_type == 2
+    client.upsert("halves", [{"key": "east", "vector": [3.0, 0.0, 0.0]}])
+    assert client.search("halves", vector=[1.0, 0.0, 0.0], limit=1)[0].score == 1.0
+
     session = client.create_session("colours")
     shown = []
     for _ in range(3):

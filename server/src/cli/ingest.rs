@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use fromagerie::{
     Collection, Columns, Database, Error, FailureLog, FetchOptions, Format, IngestEvent, IngestOptions, IngestReport,
-    NewCollection, SourceOptions, failure_json, source_vectors,
+    NewCollection, SourceOptions, VectorType, failure_json, source_vectors,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
@@ -54,6 +54,9 @@ pub(super) struct Ingest {
     /// collection of vectors alone.
     #[arg(long)]
     same_space: bool,
+    /// How a new collection keeps the elements of its vectors; f16 takes half the bytes.
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
+    vector_type: VectorTypeArg,
     /// Fetch pictures from private, loopback, link-local and multicast addresses too.
     #[arg(long)]
     allow_private_addresses: bool,
@@ -66,6 +69,23 @@ pub(super) struct Ingest {
     /// Pictures that are encoded and made durable together.
     #[arg(long, default_value_t = 32)]
     batch: usize,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum VectorTypeArg {
+    /// Single floats.
+    F32,
+    /// Half floats.
+    F16,
+}
+
+impl From<VectorTypeArg> for VectorType {
+    fn from(arg: VectorTypeArg) -> VectorType {
+        match arg {
+            VectorTypeArg::F32 => VectorType::F32,
+            VectorTypeArg::F16 => VectorType::F16,
+        }
+    }
 }
 
 /// Which columns of a table mean what. Without these, names such as image, url, caption, text, key, vector are known.
@@ -181,6 +201,7 @@ impl Ingest {
             }
             _ => NewCollection::default(),
         };
+        let new = NewCollection { vector_type: self.vector_type.into(), ..new };
         db.create_collection(&self.collection, new)
     }
 }

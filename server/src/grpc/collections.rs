@@ -35,6 +35,7 @@ impl CollectionService for Collections {
             dim: (request.dim > 0).then_some(request.dim as usize),
             vectors_only: request.vectors_only,
             index: convert::index_kind(request.index),
+            vector_type: convert::vector_type(request.vector_type),
         };
         let made = blocking(move |_| db.create_collection(&request.name, new)).await?;
         Ok(Response::new(convert::collection(&made)))

@@ -1,7 +1,7 @@
 //! Messages to engine types and back. No decisions are made here.
 
 use fromagerie::dialogue::{ChatOptions, Part, Role, Sampling, Turn};
-use fromagerie::{Collection, Content, Document, Hit, IndexKind, Item, Query, StoredItem, Term};
+use fromagerie::{Collection, Content, Document, Hit, IndexKind, Item, Query, StoredItem, Term, VectorType};
 use fromagerie_proto::v1;
 use prost_types::value::Kind;
 use serde_json::{Map, Value};
@@ -21,6 +21,10 @@ pub(super) fn collection(collection: &Collection) -> v1::Collection {
         } as i32,
         item_count: collection.len() as u64,
         sealed_segment_count: collection.sealed_segments() as u32,
+        vector_type: match collection.vector_type() {
+            VectorType::F32 => v1::VectorType::F32,
+            VectorType::F16 => v1::VectorType::F16,
+        } as i32,
     }
 }
 
@@ -29,6 +33,13 @@ pub(super) fn index_kind(kind: i32) -> IndexKind {
         Ok(v1::IndexKind::Flat) => IndexKind::Flat,
         Ok(v1::IndexKind::Hnsw) => IndexKind::Hnsw,
         Ok(v1::IndexKind::Vamana | v1::IndexKind::Unspecified) | Err(_) => IndexKind::Vamana,
+    }
+}
+
+pub(super) fn vector_type(kind: i32) -> VectorType {
+    match v1::VectorType::try_from(kind) {
+        Ok(v1::VectorType::F16) => VectorType::F16,
+        Ok(v1::VectorType::F32 | v1::VectorType::Unspecified) | Err(_) => VectorType::F32,
     }
 }
 

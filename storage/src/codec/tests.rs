@@ -6,6 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::VectorType;
 use crate::batch::{Batch, CollectionSpec, Document, Op, Record};
 use crate::journal::{self, Identity, record, scan};
 use crate::manifest::{self, Manifest, SegmentEntry};
@@ -17,7 +18,13 @@ fn sample_manifest() -> Manifest {
         collection: 7,
         generation: 3,
         name: "photos".into(),
-        spec: CollectionSpec { dim: 4, space: Some([9; 32]), feature_dim: 2, settings: "{}".into() },
+        spec: CollectionSpec {
+            dim: 4,
+            vector_type: VectorType::F16,
+            space: Some([9; 32]),
+            feature_dim: 2,
+            settings: "{}".into(),
+        },
         sequence: 11,
         next_segment: 2,
         segments: vec![SegmentEntry {
@@ -64,7 +71,7 @@ proptest! {
 
     #[test]
     fn a_changed_batch_never_panics(at in 0_usize..200, flip in 1_u8..) {
-        let mut payload = record::encode_batch(&sample_batch()).unwrap();
+        let mut payload = record::encode_batch(&sample_batch(), VectorType::F32).unwrap();
         let at = at % payload.len();
         payload[at] ^= flip;
         let _ = record::decode_batch(&payload);
@@ -76,7 +83,7 @@ fn good_bytes_come_back() {
     let manifest = sample_manifest();
     assert_eq!(manifest::parse(&manifest.to_bytes()).unwrap(), manifest);
     let batch = sample_batch();
-    assert_eq!(record::decode_batch(&record::encode_batch(&batch).unwrap()), Some(batch));
+    assert_eq!(record::decode_batch(&record::encode_batch(&batch, VectorType::F32).unwrap()), Some(batch));
 }
 
 #[test]
@@ -94,12 +101,16 @@ fn a_length_that_lies_allocates_nothing() {
 #[test]
 fn version_1_is_what_it_was() {
     let bytes = sample_manifest().to_bytes();
-    assert_eq!(&bytes[..16], b"FROMMNFT\x01\x00\x00\x00\x99\x00\x00\x00");
-    assert_eq!(bytes.len(), 20 + 0x99);
-    let mut plain = record::encode_batch(&sample_batch()).unwrap();
+    assert_eq!(&bytes[..16], b"FROMMNFT\x01\x00\x00\x00\x9d\x00\x00\x00");
+    assert_eq!(bytes.len(), 20 + 0x9d);
+    let mut plain = record::encode_batch(&sample_batch(), VectorType::F32).unwrap();
     plain.iter_mut().for_each(|byte| *byte ^= 0xA5);
     assert_eq!(
         hex::encode(&plain[..40]),
         "01020000000000000072310200000000000000030000000000000063617402000000000000000000"
     );
+    let halves = Record { key: "cat".into(), vector: vec![1.0, -2.0], ..Record::default() };
+    let mut plain = record::encode_batch(&Batch::new(vec![Op::Put(halves)]), VectorType::F16).unwrap();
+    plain.iter_mut().for_each(|byte| *byte ^= 0xA5);
+    assert_eq!(hex::encode(&plain[..32]), "00010000000200000003000000000000006361740200000000000000003c00c0");
 }

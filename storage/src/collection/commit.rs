@@ -100,7 +100,7 @@ impl Inner {
 
     /// Commits a checked batch, together with whatever else is queued.
     pub(super) fn commit_one(&self, batch: Batch) -> Answer {
-        let payload = record::encode_batch(&batch)?;
+        let payload = record::encode_batch(&batch, self.spec.vector_type)?;
         let slot = Arc::new(Slot::default());
         let pending = Pending { batch, payload, slot: slot.clone() };
         let leads = {

@@ -37,8 +37,8 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         if state.halted.is_none() && state.sequence > self.told_sequence.load(Ordering::Relaxed) {
-            let generation = self.publishing.get_mut().generation;
-            self.tell(&self.record(generation));
+            // Not the publisher's number: a publish that failed has used one up.
+            self.tell(&self.record(self.generation.load(Ordering::Relaxed)));
         }
     }
 }

@@ -44,9 +44,14 @@ use trouble::Trouble;
 
 /// Makes the graph of a segment that is being sealed.
 pub trait SegmentBuilder: Send + Sync {
-    /// Graph bytes over `vectors`, `[rows, dim]`, row `n` of the segment being row `n` here; none for no graph. A panic
+    /// Graph bytes over `vectors` (as single floats, however they are kept), `[rows, dim]`, row `n` of the segment being row `n` here; none for no graph. A panic
     /// counts as none: the segment is then scanned exactly.
     fn build(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>>;
+
+    /// Whether segments of so many rows may get a graph at all: where not, nothing is prepared for it.
+    fn wants(&self, _rows: usize) -> bool {
+        true
+    }
 }
 
 /// A collection of an open database. Cheap to clone; keeps the database open.

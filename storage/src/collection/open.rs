@@ -164,7 +164,7 @@ pub(crate) fn open_segment(
         && sealed.footer_crc == entry.footer_crc
         && header.rows == entry.rows
         && header.collection == manifest.collection
-        && (header.dim, header.feature_dim) == (spec.dim, spec.feature_dim);
+        && (header.dim, header.vector_type, header.feature_dim) == (spec.dim, spec.vector_type, spec.feature_dim);
     if !same {
         return Err(StorageError::damaged(&sealed.path, 0, "segment: not the one that the manifest names"));
     }

@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::batch::{Batch, CollectionSpec, Op, Receipt};
+use crate::batch::{Batch, CollectionSpec, Op, Receipt, VectorType};
 use crate::error::StorageError;
 use crate::segment::SegmentView;
 use crate::segment::memory::{Chunk, Row};
+use crate::segment::vectors::VectorBuf;
 
 /// Set in the ids of memory segments, so that they never equal a sealed one's.
 const MEMORY_ID_BIT: u64 = 1 << 63;
@@ -18,6 +19,7 @@ const MEMORY_ID_BIT: u64 = 1 << 63;
 #[derive(Debug)]
 pub(crate) struct Rows {
     dim: u32,
+    vector_type: VectorType,
     pub(crate) sealed: Vec<SegmentView>,
     /// Chunks that a seal is writing out, or tried to.
     pub(crate) frozen: Vec<SegmentView>,
@@ -34,7 +36,14 @@ pub(crate) struct Plan {
 
 impl Rows {
     pub(crate) fn new(spec: &CollectionSpec, sealed: Vec<SegmentView>) -> Rows {
-        Rows { dim: spec.dim, sealed, frozen: Vec::new(), fresh: Vec::new(), next_chunk: 0 }
+        Rows {
+            dim: spec.dim,
+            vector_type: spec.vector_type,
+            sealed,
+            frozen: Vec::new(),
+            fresh: Vec::new(),
+            next_chunk: 0,
+        }
     }
 
     /// Every segment, oldest rows first.
@@ -98,7 +107,9 @@ impl Rows {
         }
         let (rows, vectors): (Vec<_>, Vec<_>) = puts.into_iter().flatten().unzip();
         if !rows.is_empty() {
-            self.push_chunk(Chunk::new(vectors.concat(), rows));
+            let mut all = VectorBuf::with_capacity(self.vector_type, vectors.len() * self.dim as usize);
+            vectors.iter().for_each(|vector| all.push(vector));
+            self.push_chunk(Chunk::new(all, rows));
         }
         receipt
     }
@@ -137,12 +148,13 @@ impl Rows {
     fn merge(&self, before: &SegmentView, last: &SegmentView) -> Chunk {
         let dim = self.dim as usize;
         let count = before.live_rows() as usize + last.live_rows() as usize;
-        let (mut vectors, mut rows) = (Vec::with_capacity(count * dim), Vec::with_capacity(count));
+        let mut vectors = VectorBuf::with_capacity(self.vector_type, count * dim);
+        let mut rows = Vec::with_capacity(count);
         for view in [before, last] {
             let Some(chunk) = view.chunk() else { continue };
             for row in view.live() {
                 let start = row as usize * dim;
-                vectors.extend_from_slice(&chunk.vectors()[start..start + dim]);
+                vectors.extend(chunk.vectors().slice(start..start + dim));
                 rows.extend(chunk.row(row).cloned());
             }
         }

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
+use crate::batch::VectorType;
 use crate::error::StorageError;
 use crate::journal::Identity;
 use crate::journal::append::{AppendError, Journal};
@@ -123,25 +124,33 @@ impl Inner {
             return Ok(None);
         }
         self.check_room(sources)?;
+        let builder = self.builder.load_full();
+        let builder = builder.as_ref().map(|builder| &***builder).filter(|builder| builder.wants(rows as usize));
         let segment = published.next_segment;
         published.next_segment += 1;
         let header = Header {
             collection: self.id,
             segment,
             dim: self.spec.dim,
+            vector_type: self.spec.vector_type,
             feature_dim: self.spec.feature_dim,
             rows,
             block_bytes: BLOCK_BYTES as u32,
         };
-        let builder = self.builder.load_full();
-        let builder = builder.as_ref().map(|builder| &***builder);
-        let graph = |vectors: &[f32], dim: usize| graph_of(builder, &self.name, vectors, dim);
-        build::make(&*self.root.backend, &self.dir, header, sources, &graph).map(Some)
+        let graph =
+            builder.map(|builder| move |vectors: &[f32], dim: usize| graph_of(builder, &self.name, vectors, dim));
+        let graph = graph.as_ref().map(|graph| graph as &dyn Fn(&[f32], usize) -> Option<Vec<u8>>);
+        build::make(&*self.root.backend, &self.dir, header, sources, graph).map(Some)
     }
 
     /// Refuses to begin what will not fit.
     pub(super) fn check_room(&self, sources: &[SegmentView]) -> Result<(), StorageError> {
-        let needed: u64 = sources.iter().map(SegmentView::live_bytes).sum();
+        let mut needed: u64 = sources.iter().map(SegmentView::live_bytes).sum();
+        if self.spec.vector_type == VectorType::F16 {
+            // Halves are widened beside the segment while its graph is made.
+            let rows: u64 = sources.iter().map(|source| u64::from(source.live_rows())).sum();
+            needed += rows * u64::from(self.spec.dim) * 4;
+        }
         match self.root.backend.free_bytes(&self.dir) {
             Ok(free) if free < needed + needed / ROOM_SHARE => {
                 Err(StorageError::DiskFull { path: self.dir.clone(), action: "write a segment in" })
@@ -252,13 +261,8 @@ fn carry_deaths(rows: &Rows, sources: &[SegmentView], new: Option<&mut SegmentVi
 }
 
 /// What a builder makes of a segment's vectors; none also when it panics, since a segment without a graph is whole.
-pub(crate) fn graph_of(
-    builder: Option<&dyn SegmentBuilder>,
-    collection: &str,
-    vectors: &[f32],
-    dim: usize,
-) -> Option<Vec<u8>> {
-    let built = catch_unwind(AssertUnwindSafe(|| builder?.build(vectors, dim)));
+pub(crate) fn graph_of(builder: &dyn SegmentBuilder, collection: &str, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
+    let built = catch_unwind(AssertUnwindSafe(|| builder.build(vectors, dim)));
     built.unwrap_or_else(|_| {
         tracing::error!(collection, "the segment builder panicked: this segment has no graph");
         None

@@ -22,7 +22,7 @@ const TELL_BLOCKS: usize = 128;
 
 /// What a snapshot holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
-pub(super) struct List {
+pub(crate) struct List {
     /// Seconds since 1970, UTC.
     pub(super) created: u64,
     pub(super) collections: u64,
@@ -33,7 +33,7 @@ pub(super) struct List {
 
 /// A file of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(super) struct Listed {
+pub(crate) struct Listed {
     /// Relative to the snapshot, with `/` between names.
     pub(super) name: String,
     pub(super) bytes: u64,
@@ -97,7 +97,7 @@ impl List {
 
     /// Writes the list, synced.
     pub(super) fn write(&self, backend: &dyn Backend, dir: &Path) -> Result<(), StorageError> {
-        backend::write_file(backend, &dir.join(LIST_FILE), &codec::frame(LIST, self))
+        backend::write_file(backend, &dir.join(LIST_FILE), &self.to_bytes())
     }
 
     /// Reads and checks the list of the snapshot at `dir`.
@@ -110,15 +110,25 @@ impl List {
             }
             Err(error) => return Err(StorageError::io(&path, "map", error)),
         };
-        let list: List = codec::unframe_file(LIST, &path, mapping.bytes())?;
-        for file in &list.files {
-            if !is_ours(&file.name) || file.sums.len() as u64 != file.bytes.div_ceil(BLOCK_BYTES) {
-                let what = format!("list of a snapshot: {:?} is no file of a snapshot", file.name);
-                return Err(StorageError::damaged(&path, 0, what));
-            }
-        }
-        Ok(list)
+        parse(&path, mapping.bytes())
     }
+
+    /// The whole of the file.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        codec::frame(LIST, self)
+    }
+}
+
+/// The list that is the whole of `bytes`, checked.
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<List, StorageError> {
+    let list: List = codec::unframe_file(LIST, path, bytes)?;
+    for file in &list.files {
+        if !is_ours(&file.name) || file.sums.len() as u64 != file.bytes.div_ceil(BLOCK_BYTES) {
+            let what = format!("list of a snapshot: {:?} is no file of a snapshot", file.name);
+            return Err(StorageError::damaged(path, 0, what));
+        }
+    }
+    Ok(list)
 }
 
 /// Whether a name can be a file's of a snapshot: it must not lead out of it.

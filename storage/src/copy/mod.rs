@@ -7,7 +7,7 @@
 //! are there whole or not at all.
 
 pub(crate) mod list;
-mod records;
+pub(crate) mod records;
 pub(crate) mod restore;
 pub(crate) mod take;
 

@@ -34,11 +34,27 @@ pub(super) fn write(backend: &dyn Backend, path: &Path, catalog: &Catalog) -> Re
 
 /// Puts every record of the file `path`, whose content is `file`, into `catalog`.
 pub(super) fn read(path: &Path, file: &[u8], catalog: &Catalog) -> Result<(), StorageError> {
+    each(path, file, &mut |tree, id, value| catalog.put(tree, &id, &value))
+}
+
+/// Hands every record of a file to `each`: tree, id, value.
+pub(crate) fn each(
+    path: &Path,
+    file: &[u8],
+    each: &mut dyn FnMut(Tree, Vec<u8>, Vec<u8>) -> Result<(), StorageError>,
+) -> Result<(), StorageError> {
     let mut at = 0;
     while at < file.len() {
         let Unframed { value: record, bytes, .. } = codec::unframe::<Record>(RECORD, path, file, at)?;
-        let tree = if record.kind == 0 { Tree::Sessions } else { Tree::Jobs };
-        catalog.put(tree, &record.id, &record.value)?;
+        let tree = match record.kind {
+            0 => Tree::Sessions,
+            1 => Tree::Jobs,
+            kind => {
+                let what = format!("record of a snapshot: of kind {kind}, which is neither a session nor a job");
+                return Err(StorageError::damaged(path, at as u64, what));
+            }
+        };
+        each(tree, record.id, record.value)?;
         at += bytes;
     }
     Ok(())

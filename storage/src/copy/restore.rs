@@ -86,7 +86,7 @@ fn fill(
 
 /// Writes what makes the directory a database, another one than the snapshot's, with these aliases.
 fn found(backend: &dyn Backend, dir: &Path, aliases: Aliases) -> Result<(), StorageError> {
-    let database = DatabaseId::new();
+    let database = DatabaseId::random();
     DatabaseRecord::now(database).write(backend, dir)?;
     AliasTable { aliases, ..AliasTable::empty(database) }.write(backend, dir)
 }

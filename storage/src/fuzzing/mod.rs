@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::batch::{Batch, CollectionSpec, Document, Op, check};
 use crate::catalog::{CollectionRecord, value};
 use crate::codec;
+use crate::copy::{list, records};
 use crate::error::StorageError;
 use crate::journal::{Identity, record, scan};
 use crate::manifest;
@@ -19,7 +20,7 @@ use crate::mmap::Mapping;
 use crate::receipts::Receipts;
 use crate::segment::SegmentView;
 use crate::segment::dead::DeadRows;
-use crate::segment::layout;
+use crate::segment::layout::{self, Header};
 use crate::segment::sealed::{Sealed, recheck_part};
 use crate::store::aliases;
 use crate::store::identity;
@@ -28,14 +29,18 @@ use crate::store::identity;
 pub type Target = fn(&[u8]);
 
 /// Every entry point by the name of its corpus.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("aliases", aliases),
     ("catalog_value", catalog_value),
     ("database_file", database_file),
     ("document", document),
+    ("footer", footer),
     ("journal", journal),
     ("manifest", manifest),
+    ("readable", readable),
     ("segment", segment),
+    ("snapshot_list", snapshot_list),
+    ("snapshot_records", snapshot_records),
 ];
 
 /// The file of aliases.
@@ -93,8 +98,11 @@ pub fn document(bytes: &[u8]) {
     if let Some(op) = codec::decode_all::<Op>(bytes) {
         assert_eq!(codec::encode(&op), bytes);
     }
-    if let Some(batch) = record::decode_batch(bytes) {
-        assert_eq!(record::encode_batch(&batch).ok().as_deref(), Some(bytes));
+    if let Some((batch, vector_type)) = record::decode_typed(bytes) {
+        // A half that is no number may be another such half afterwards.
+        let no_number = |op: &Op| matches!(op, Op::Put(record) if record.vector.iter().any(|x| x.is_nan()));
+        let again = record::encode_batch(&batch, vector_type).ok();
+        assert!(again.as_deref() == Some(bytes) || batch.ops.iter().any(no_number));
     }
 }
 
@@ -124,6 +132,57 @@ fn scan_journal(bytes: &[u8], identity: Identity, is_last: bool) -> Result<(), S
     Ok(())
 }
 
+/// What a repair tells of a journal whatever stands between its batches. Whoever scans the journal finds them too, up to
+/// where it stops.
+pub fn readable(bytes: &[u8]) {
+    twice(bytes, repair::journal, |bytes| {
+        let identity = repair::journal_identity(bytes);
+        let (mut found, mut scanned) = (Vec::new(), Vec::new());
+        scan::readable(bytes, identity, &mut |sequence, batch| found.push((sequence, batch.ops.len())));
+        let each = &mut |sequence, batch: Batch| {
+            scanned.push((sequence, batch.ops.len()));
+            Ok(())
+        };
+        let _ = scan::scan(Path::new("journal"), bytes, identity, true, each);
+        let mut rest = found.iter();
+        assert!(scanned.iter().all(|batch| rest.any(|found| found == batch)), "{scanned:?} {found:?}");
+    });
+}
+
+/// The list of a snapshot's files.
+pub fn snapshot_list(bytes: &[u8]) {
+    twice(bytes, repair::frame, |bytes| {
+        if let Ok(list) = list::parse(Path::new("list"), bytes) {
+            assert_eq!(list.to_bytes(), bytes, "a list encodes to what it was decoded from");
+        }
+    });
+}
+
+/// The records of a snapshot: sessions and jobs.
+pub fn snapshot_records(bytes: &[u8]) {
+    twice(bytes, repair::frames, |bytes| {
+        let mut read = 0;
+        let each = &mut |_, id: Vec<u8>, value: Vec<u8>| {
+            read += id.len() + value.len();
+            Ok(())
+        };
+        let _ = records::each(Path::new("records"), bytes, each);
+        assert!(read <= bytes.len());
+    });
+}
+
+/// The footer of a segment that is damaged elsewhere, as a repair looks for it; what it finds is read.
+pub fn footer(bytes: &[u8]) {
+    twice(bytes, repair::footers, |bytes| {
+        let head = codec::unframe::<Header>(layout::HEADER, Path::new("segment"), bytes, 0);
+        let guess = Header { collection: 7, segment: 1, dim: 8, rows: 10, block_bytes: 65536, ..Header::default() };
+        let header = head.map_or(guess, |head| head.value);
+        let mapping = Mapping::of_bytes(bytes);
+        let Some(sealed) = Sealed::salvage_of(PathBuf::from("segment"), mapping, header, None) else { return };
+        read_segment(&SegmentView::sealed(sealed.into(), DeadRows::default()));
+    });
+}
+
 /// A sealed segment: opened, checked and read to the last field.
 pub fn segment(bytes: &[u8]) {
     twice(bytes, repair::segment, |bytes| {
@@ -142,6 +201,7 @@ fn read_segment(view: &SegmentView) {
     let (mut keys, vectors) = (Vec::new(), view.vectors());
     if let Ok(vectors) = vectors {
         assert_eq!(vectors.len(), view.rows() as usize * view.dim());
+        assert_eq!(vectors.to_f32().len(), vectors.len());
     }
     let _ = view.graph();
     // A header can claim rows that take no bytes; as many as a small file can hold tell enough.

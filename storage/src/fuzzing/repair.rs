@@ -1,17 +1,40 @@
 //! Makes magic numbers, versions and checksums right and leaves the rest as it is: what an adversary would do.
 
-use crate::codec::{self, FRAME_HEAD_BYTES, FrameKind, read_u64};
+use crate::codec::{self, FRAME_HEAD_BYTES, FrameKind, read_u32, read_u64};
 use crate::journal::{self, Identity, record};
 use crate::segment::layout::{self, BLOCK_BYTES, Footer, TAIL_BYTES};
 
 const JOURNAL_HEAD_BYTES: usize = FRAME_HEAD_BYTES + 16;
-const SEGMENT_HEAD_BYTES: usize = FRAME_HEAD_BYTES + 32;
+const SEGMENT_HEAD_BYTES: usize = FRAME_HEAD_BYTES + 36;
 
 /// Makes the whole of `bytes` a frame of the kind whose magic it begins with.
 pub(super) fn frame(bytes: &mut [u8]) {
     if bytes.len() >= FRAME_HEAD_BYTES {
         let magic = bytes.first_chunk::<8>().copied().unwrap_or_default();
         reframe(bytes, FrameKind { magic, version: 1, name: "" });
+    }
+}
+
+/// Makes `bytes` frames of one kind, one after the other, each as long as it says or as is left.
+pub(super) fn frames(bytes: &mut [u8]) {
+    let magic = bytes.first_chunk::<8>().copied().unwrap_or_default();
+    let mut rest = bytes;
+    while rest.len() >= FRAME_HEAD_BYTES {
+        let length = (read_u32(rest, 12) as usize).min(rest.len() - FRAME_HEAD_BYTES);
+        let (frame, more) = rest.split_at_mut(FRAME_HEAD_BYTES + length);
+        reframe(frame, FrameKind { magic, version: 1, name: "" });
+        rest = more;
+    }
+}
+
+/// Makes every footer that a search for one can come upon a good frame; header and tail stay as they are.
+pub(super) fn footers(bytes: &mut [u8]) {
+    for at in (0..bytes.len()).step_by(layout::ALIGNMENT as usize) {
+        let rest = &mut bytes[at..];
+        if rest.len() >= FRAME_HEAD_BYTES && rest.starts_with(&layout::FOOTER.magic) {
+            let length = (read_u32(rest, 12) as usize).min(rest.len() - FRAME_HEAD_BYTES);
+            reframe(&mut rest[..FRAME_HEAD_BYTES + length], layout::FOOTER);
+        }
     }
 }
 
@@ -92,7 +115,8 @@ mod tests {
     #[test]
     fn a_repaired_journal_and_frame_are_believed() {
         let mut bytes = codec::frame(journal::HEADER, &Identity { collection: 7, first_sequence: 1 });
-        let batch = record::encode_batch(&crate::Batch::default().with_request_id("r")).unwrap();
+        let batch =
+            record::encode_batch(&crate::Batch::default().with_request_id("r"), crate::VectorType::F32).unwrap();
         record::push(&mut bytes, 0, 1, 36, &batch);
         let identity = journal_identity(&bytes);
         let mut batches = 0;

@@ -3,9 +3,10 @@
 //! All bytes are stored XOR [`MASK`]. A sector that never reached the disk reads as zeros, and with the mask no
 //! sector that did reach it looks like that, however many zeros a vector has.
 
-use crate::batch::{Batch, Op};
+use crate::batch::{Batch, Document, Op, Record, VectorType};
 use crate::codec::{self, read_u32, read_u64};
 use crate::error::StorageError;
+use crate::segment::vectors::{narrowed, widened};
 
 /// Bytes of a record's header.
 pub(crate) const HEADER_BYTES: usize = 32;
@@ -24,12 +25,22 @@ pub(crate) struct Header {
     pub(crate) durable: u64,
 }
 
-/// Encodes a batch as a record's payload, masked.
-pub(crate) fn encode_batch(batch: &Batch) -> Result<Vec<u8>, StorageError> {
+/// Variant of a put whose vector is in halves: key, halves (u16), features, document.
+const PUT_OF_HALVES: u32 = 2;
+
+/// Encodes a batch as a record's payload, masked; vectors as the collection keeps them.
+pub(crate) fn encode_batch(batch: &Batch, vector_type: VectorType) -> Result<Vec<u8>, StorageError> {
     let count = u32::try_from(batch.ops.len()).unwrap_or(u32::MAX);
     let mut payload = codec::encode(&(&batch.request_id, count));
     for op in &batch.ops {
-        payload.extend_from_slice(&codec::encode(op));
+        match op {
+            Op::Put(record) if vector_type == VectorType::F16 => {
+                let halves: Vec<u16> = record.vector.iter().map(|&x| u16::from_le_bytes(narrowed(x))).collect();
+                let fields = (PUT_OF_HALVES, &record.key, halves, &record.features, &record.document);
+                payload.extend_from_slice(&codec::encode(&fields));
+            }
+            op => payload.extend_from_slice(&codec::encode(op)),
+        }
     }
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(StorageError::BatchTooLarge { bytes: payload.len(), limit: PAYLOAD_BYTES_MAX });
@@ -40,16 +51,35 @@ pub(crate) fn encode_batch(batch: &Batch) -> Result<Vec<u8>, StorageError> {
 
 /// Decodes a masked payload; none when it is not a batch.
 pub(crate) fn decode_batch(stored: &[u8]) -> Option<Batch> {
+    decode_typed(stored).map(|(batch, _)| batch)
+}
+
+/// The same, with the type of its vectors; none too when they are of both.
+pub(crate) fn decode_typed(stored: &[u8]) -> Option<(Batch, VectorType)> {
     let mut payload = stored.to_vec();
     mask(&mut payload);
     let ((request_id, count), mut at) = codec::decode::<(Option<String>, u32)>(&payload)?;
-    let mut ops = Vec::new();
+    let (mut ops, mut vector_type) = (Vec::new(), None);
     for _ in 0..count {
-        let (op, used) = codec::decode::<Op>(&payload[at..])?;
+        let (op, found, used) = decode_op(&payload[at..])?;
+        if matches!(op, Op::Put(_)) && *vector_type.get_or_insert(found) != found {
+            return None;
+        }
         ops.push(op);
         at += used;
     }
-    (at == payload.len()).then_some(Batch { ops, request_id })
+    (at == payload.len()).then(|| (Batch { ops, request_id }, vector_type.unwrap_or_default()))
+}
+
+fn decode_op(bytes: &[u8]) -> Option<(Op, VectorType, usize)> {
+    if bytes.len() < 4 || read_u32(bytes, 0) != PUT_OF_HALVES {
+        let (op, used) = codec::decode::<Op>(bytes)?;
+        return Some((op, VectorType::F32, used));
+    }
+    type Fields = (u32, String, Vec<u16>, Option<Vec<f32>>, Document);
+    let ((_, key, halves, features, document), used) = codec::decode::<Fields>(bytes)?;
+    let vector = halves.into_iter().map(|half| widened(half.to_le_bytes())).collect();
+    Some((Op::Put(Record { key, vector, features, document }), VectorType::F16, used))
 }
 
 /// Appends a whole record to `group`.

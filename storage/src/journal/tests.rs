@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::batch::{Document, Op, Record};
+use crate::batch::{Document, Op, Record, VectorType};
 use crate::codec;
 use crate::journal::HEADER;
 
@@ -20,7 +20,7 @@ fn journal(groups: &[usize], thumbnail_bytes: usize) -> (Vec<u8>, Vec<usize>) {
         for _ in 0..batches {
             let document = Document { thumbnail: vec![0; thumbnail_bytes], ..Document::default() };
             let record = Record { key: format!("k{sequence}"), vector: vec![1.0], features: None, document };
-            let payload = record::encode_batch(&Batch::new(vec![Op::Put(record)])).unwrap();
+            let payload = record::encode_batch(&Batch::new(vec![Op::Put(record)]), VectorType::F32).unwrap();
             record::push(&mut file, IDENTITY.seed(), sequence, durable, &payload);
             ends.push(file.len());
             sequence += 1;

@@ -107,6 +107,7 @@ impl Maker<'_> {
             collection: self.subject.id,
             segment: self.next_segment,
             dim: self.manifest.spec.dim,
+            vector_type: self.manifest.spec.vector_type,
             feature_dim: self.manifest.spec.feature_dim,
             rows: sources.iter().map(SegmentView::live_rows).sum(),
             block_bytes: BLOCK_BYTES as u32,
@@ -115,8 +116,11 @@ impl Maker<'_> {
             return Ok(None);
         }
         self.next_segment += 1;
-        let graph = |vectors: &[f32], dim: usize| graph_of(self.builder, &self.manifest.name, vectors, dim);
-        build::make(self.subject.backend, &self.subject.dir, header, sources, &graph).map(Some)
+        let builder = self.builder.filter(|builder| builder.wants(header.rows as usize));
+        let name = &self.manifest.name;
+        let graph = builder.map(|builder| move |vectors: &[f32], dim: usize| graph_of(builder, name, vectors, dim));
+        let graph = graph.as_ref().map(|graph| graph as &dyn Fn(&[f32], usize) -> Option<Vec<u8>>);
+        build::make(self.subject.backend, &self.subject.dir, header, sources, graph).map(Some)
     }
 }
 

@@ -154,6 +154,7 @@ impl Survey<'_, '_> {
             collection: self.subject.id,
             segment,
             dim: spec.dim,
+            vector_type: spec.vector_type,
             feature_dim: spec.feature_dim,
             rows,
             block_bytes: BLOCK_BYTES as u32,

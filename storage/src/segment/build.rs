@@ -3,22 +3,27 @@
 //! Sealing gives it the memory chunks, merging gives it sealed segments: both are the same work. The graph is built
 //! over the vectors as they already lie in the new file, so a large merge does not copy them to the heap.
 
-use std::path::Path;
+use std::ops::{Deref, Range};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backend::{Backend, TEMPORARY};
+use crate::batch::VectorType;
 use crate::codec;
 use crate::error::StorageError;
-use crate::mmap;
+use crate::mmap::{self, Mapping};
 
 use super::SegmentView;
 use super::dead::DeadRows;
 use super::file::{PartWriter, Writer};
 use super::layout::{self, Header, Part, PartKind};
 use super::sealed::Sealed;
+use super::vectors::Vectors;
 
-/// Makes the graph of a segment: `(vectors, dim)` to bytes, or none.
-pub(crate) type GraphOf<'a> = &'a dyn Fn(&[f32], usize) -> Option<Vec<u8>>;
+/// Makes the graph of a segment, `(vectors, dim)` to bytes or none; none where no graph is wanted.
+pub(crate) type GraphOf<'a> = Option<&'a dyn Fn(&[f32], usize) -> Option<Vec<u8>>>;
+/// Floats that are widened at a time.
+const WIDENED: usize = 1 << 18;
 
 /// Writes the live rows of `sources` as a new segment, durably, and opens it.
 ///
@@ -78,7 +83,14 @@ fn write(
     }
     let vectors = write_vectors(&mut writer, &rows)?;
     writer.flush()?;
-    let graph = graph_over(backend, path, vectors, header.dim as usize, graph)?;
+    let graph = match (graph, header.vector_type) {
+        (None, _) => None,
+        (Some(graph), VectorType::F32) => graph(&map_floats(backend, path, vectors)?, header.dim as usize),
+        (Some(graph), VectorType::F16) => {
+            let scratch = Scratch::write(backend, path, vectors)?;
+            graph(&map_floats(backend, &scratch.path, scratch.part)?, header.dim as usize)
+        }
+    };
     write_keys(&mut writer, &rows)?;
     write_documents(&mut writer, &rows)?;
     if header.feature_dim > 0 {
@@ -91,23 +103,68 @@ fn write(
 }
 
 fn write_vectors(writer: &mut Writer, rows: &[(&SegmentView, u32)]) -> Result<Part, StorageError> {
-    writer.part(PartKind::Vectors, |out| {
-        rows.iter().try_for_each(|(source, row)| out.put(mmap::bytes_of(source.vector(*row)?)))
-    })
+    writer
+        .part(PartKind::Vectors, |out| rows.iter().try_for_each(|(source, row)| out.put(source.vector(*row)?.bytes())))
 }
 
-fn graph_over(
-    backend: &dyn Backend,
-    path: &Path,
-    vectors: Part,
-    dim: usize,
-    graph: GraphOf<'_>,
-) -> Result<Option<Vec<u8>>, StorageError> {
+/// Single floats of a file that was just written.
+struct MappedFloats {
+    mapping: Mapping,
+    range: Range<usize>,
+}
+
+impl Deref for MappedFloats {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        mmap::floats(&self.mapping.bytes()[self.range.clone()]).unwrap_or_default()
+    }
+}
+
+fn map_floats(backend: &dyn Backend, path: &Path, part: Part) -> Result<MappedFloats, StorageError> {
     let mapping = backend.map(path).map_err(|e| StorageError::io(path, "map", e))?;
-    let range = vectors.offset as usize..(vectors.offset + vectors.bytes) as usize;
-    let floats = mapping.bytes().get(range).and_then(mmap::floats);
-    let floats = floats.ok_or_else(|| StorageError::damaged(path, vectors.offset, "vectors: not as just written"))?;
-    Ok(graph(floats, dim))
+    let range = part.offset as usize..(part.offset + part.bytes) as usize;
+    if mapping.bytes().get(range.clone()).and_then(mmap::floats).is_none() {
+        return Err(StorageError::damaged(path, part.offset, "vectors: not as just written"));
+    }
+    Ok(MappedFloats { mapping, range })
+}
+
+/// Halves as single floats in a file beside them, which is removed when the graph is made: builders want floats, and a
+/// large merge has no room for them on the heap. Left behind by a crash, it is removed at open.
+struct Scratch<'a> {
+    backend: &'a dyn Backend,
+    path: PathBuf,
+    part: Part,
+}
+
+impl Scratch<'_> {
+    fn write<'a>(backend: &'a dyn Backend, beside: &Path, halves: Part) -> Result<Scratch<'a>, StorageError> {
+        let path = beside.with_extension(format!("floats{TEMPORARY}"));
+        let failed = |action| move |e| StorageError::io(beside, action, e);
+        let mapping = backend.map(beside).map_err(failed("map"))?;
+        let range = halves.offset as usize..(halves.offset + halves.bytes) as usize;
+        let vectors = mapping.bytes().get(range).and_then(|bytes| Vectors::of_bytes(VectorType::F16, bytes));
+        let vectors =
+            vectors.ok_or_else(|| StorageError::damaged(beside, halves.offset, "vectors: not as just written"))?;
+        let part = Part { offset: 0, bytes: halves.bytes * 2, ..halves };
+        // From here on it is removed, whatever comes.
+        let scratch = Scratch { backend, path, part };
+        let mut file = backend.create(&scratch.path).map_err(failed("create"))?;
+        for start in (0..vectors.len()).step_by(WIDENED) {
+            let floats = vectors.slice(start..vectors.len().min(start + WIDENED)).to_f32();
+            file.append(mmap::bytes_of(&floats)).map_err(failed("write"))?;
+        }
+        Ok(scratch)
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.backend.remove_file(&self.path) {
+            tracing::warn!(file = %self.path.display(), %error, "a file is removed at the next open");
+        }
+    }
 }
 
 fn write_keys(writer: &mut Writer, rows: &[(&SegmentView, u32)]) -> Result<(), StorageError> {

@@ -9,6 +9,7 @@ use std::path::Path;
 use bincode::{Decode, Encode};
 
 use crate::backend::Backend;
+use crate::batch::VectorType;
 use crate::codec::{self, FrameKind, read_u32, read_u64};
 use crate::error::StorageError;
 
@@ -23,11 +24,12 @@ pub(crate) const TAIL_BYTES: usize = 16;
 const TAIL_MAGIC: u32 = u32::from_le_bytes(*b"FMSG");
 
 /// What a segment file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Header {
     pub(crate) collection: u64,
     pub(crate) segment: u64,
     pub(crate) dim: u32,
+    pub(crate) vector_type: VectorType,
     pub(crate) feature_dim: u32,
     pub(crate) rows: u32,
     pub(crate) block_bytes: u32,
@@ -64,7 +66,7 @@ impl Part {
 /// The parts that this version knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PartKind {
-    /// `[rows, dim]` f32.
+    /// `[rows, dim]` f32 or f16.
     Vectors = 1,
     /// `rows + 1` u64: where each key begins in `Keys`.
     KeyOffsets = 2,
@@ -116,7 +118,7 @@ impl PartKind {
     pub(crate) fn expected_bytes(self, header: &Header) -> Option<u64> {
         let rows = u64::from(header.rows);
         match self {
-            PartKind::Vectors => Some(rows * u64::from(header.dim) * 4),
+            PartKind::Vectors => Some(rows * u64::from(header.dim) * header.vector_type.bytes() as u64),
             PartKind::KeyOffsets | PartKind::DocumentOffsets => Some((rows + 1) * 8),
             PartKind::KeyOrder => Some(rows * 4),
             PartKind::FeatureRows => Some(rows.div_ceil(8)),

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use crate::batch::Document;
 
+use super::vectors::{VectorBuf, Vectors};
+
 /// A row's key and what is not its vector.
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -31,7 +33,7 @@ impl Row {
 /// Rows that do not change; keys are unique among them.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
-    vectors: Vec<f32>,
+    vectors: VectorBuf,
     rows: Vec<Arc<Row>>,
     /// Row numbers in order of their keys.
     order: Vec<u32>,
@@ -40,11 +42,11 @@ pub(crate) struct Chunk {
 
 impl Chunk {
     /// `vectors`: `[rows, dim]`, in the order of `rows`.
-    pub(crate) fn new(vectors: Vec<f32>, rows: Vec<Arc<Row>>) -> Chunk {
+    pub(crate) fn new(vectors: VectorBuf, rows: Vec<Arc<Row>>) -> Chunk {
         let count = u32::try_from(rows.len()).expect("a batch is far below four billion rows");
         let mut order: Vec<u32> = (0..count).collect();
         order.sort_unstable_by(|&a, &b| rows[a as usize].key.cmp(&rows[b as usize].key));
-        let heap_bytes = vectors.len() * 4 + rows.iter().map(|row| row.heap_bytes() + 16).sum::<usize>();
+        let heap_bytes = vectors.get().bytes().len() + rows.iter().map(|row| row.heap_bytes() + 16).sum::<usize>();
         Chunk { vectors, rows, order, heap_bytes }
     }
 
@@ -53,8 +55,8 @@ impl Chunk {
     }
 
     /// `[rows, dim]`.
-    pub(crate) fn vectors(&self) -> &[f32] {
-        &self.vectors
+    pub(crate) fn vectors(&self) -> Vectors<'_> {
+        self.vectors.get()
     }
 
     pub(crate) fn row(&self, row: u32) -> Option<&Arc<Row>> {

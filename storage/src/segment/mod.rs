@@ -10,6 +10,8 @@ mod file;
 pub(crate) mod layout;
 pub(crate) mod memory;
 pub(crate) mod sealed;
+pub(crate) mod vectors;
 mod view;
 
+pub use vectors::Vectors;
 pub use view::SegmentView;

@@ -15,6 +15,7 @@ use crate::error::StorageError;
 use crate::mmap::{self, Mapping, Reading};
 
 use super::layout::{self, BLOCK_BYTES, Footer, Header, Part, PartKind};
+use super::vectors::Vectors;
 
 /// How often a long check says how far it is.
 const TELL_BYTES: u64 = 8 << 20;
@@ -83,12 +84,20 @@ impl Sealed {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StorageError::io(path, "map", error)),
         };
-        let found = layout::find_footer(path, mapping.bytes(), &header, footer_crc);
-        Ok(found.map(|(footer, crc)| {
-            let sealed = Sealed::new(path.to_path_buf(), header, footer, crc, mapping);
-            sealed.parts.iter().flatten().for_each(|part| part.sums_good.store(true, Ordering::Release));
-            sealed
-        }))
+        Ok(Sealed::salvage_of(path.to_path_buf(), mapping, header, footer_crc))
+    }
+
+    /// The same of a file that is mapped.
+    pub(crate) fn salvage_of(
+        path: PathBuf,
+        mapping: Mapping,
+        header: Header,
+        footer_crc: Option<u32>,
+    ) -> Option<Sealed> {
+        let (footer, crc) = layout::find_footer(&path, mapping.bytes(), &header, footer_crc)?;
+        let sealed = Sealed::new(path, header, footer, crc, mapping);
+        sealed.parts.iter().flatten().for_each(|part| part.sums_good.store(true, Ordering::Release));
+        Some(sealed)
     }
 
     pub(crate) fn file_bytes(&self) -> u64 {
@@ -107,17 +116,15 @@ impl Sealed {
     }
 
     /// `[rows, dim]`, checked whole on first touch.
-    pub(crate) fn vectors(&self) -> Result<&[f32], StorageError> {
-        let bytes = self.whole(PartKind::Vectors)?.unwrap_or_default();
-        self.floats(PartKind::Vectors, bytes)
+    pub(crate) fn vectors(&self) -> Result<Vectors<'_>, StorageError> {
+        self.as_vectors(self.whole(PartKind::Vectors)?.unwrap_or_default())
     }
 
     /// The vector of a row: only its own blocks are checked.
-    pub(crate) fn vector(&self, row: u32) -> Result<&[f32], StorageError> {
-        let width = u64::from(self.header.dim) * 4;
+    pub(crate) fn vector(&self, row: u32) -> Result<Vectors<'_>, StorageError> {
+        let width = u64::from(self.header.dim) * self.header.vector_type.bytes() as u64;
         let start = u64::from(row) * width;
-        let bytes = self.bytes(PartKind::Vectors, start..start + width)?;
-        self.floats(PartKind::Vectors, bytes)
+        self.as_vectors(self.bytes(PartKind::Vectors, start..start + width)?)
     }
 
     /// The graph's bytes, when the segment has them.
@@ -231,6 +238,10 @@ impl Sealed {
 
     fn part(&self, kind: PartKind) -> Option<&CheckedPart> {
         self.parts[kind as usize - 1].as_ref()
+    }
+
+    fn as_vectors<'a>(&self, bytes: &'a [u8]) -> Result<Vectors<'a>, StorageError> {
+        Vectors::of_bytes(self.header.vector_type, bytes).ok_or_else(|| self.bad(PartKind::Vectors, 0, "not aligned"))
     }
 
     fn floats<'a>(&self, kind: PartKind, bytes: &'a [u8]) -> Result<&'a [f32], StorageError> {

@@ -10,6 +10,7 @@ use crate::error::StorageError;
 use super::dead::DeadRows;
 use super::memory::Chunk;
 use super::sealed::Sealed;
+use super::vectors::Vectors;
 
 #[derive(Debug, Clone)]
 enum Body {
@@ -84,7 +85,7 @@ impl SegmentView {
     ///
     /// # Errors
     /// [`StorageError::Damaged`] when a checksum is wrong.
-    pub fn vectors(&self) -> Result<&[f32], StorageError> {
+    pub fn vectors(&self) -> Result<Vectors<'_>, StorageError> {
         match &self.body {
             Body::Memory(chunk) => Ok(chunk.vectors()),
             Body::Sealed(sealed) => sealed.vectors(),
@@ -95,12 +96,12 @@ impl SegmentView {
     ///
     /// # Errors
     /// [`StorageError::NoSuchRow`], or [`StorageError::Damaged`] when a checksum is wrong.
-    pub fn vector(&self, row: u32) -> Result<&[f32], StorageError> {
+    pub fn vector(&self, row: u32) -> Result<Vectors<'_>, StorageError> {
         self.check_row(row)?;
         match &self.body {
             Body::Memory(chunk) => {
                 let start = row as usize * self.dim();
-                Ok(&chunk.vectors()[start..start + self.dim()])
+                Ok(chunk.vectors().slice(start..start + self.dim()))
             }
             Body::Sealed(sealed) => sealed.vector(row),
         }
@@ -194,8 +195,7 @@ impl SegmentView {
 
     /// Whether every part of a row can be read, and its vector has a direction.
     pub(crate) fn is_row_whole(&self, row: u32) -> bool {
-        let directed = |vector: &[f32]| vector.iter().all(|x| x.is_finite()) && vector.iter().any(|&x| x != 0.0);
-        self.vector(row).is_ok_and(directed)
+        self.vector(row).is_ok_and(Vectors::has_direction)
             && self.key(row).is_ok()
             && self.document(row).is_ok()
             && self.features_ref(row).is_ok()

@@ -85,9 +85,11 @@ impl Store {
     fn replace_aliases(&self, changing: &mut Changing, aliases: Aliases) -> Result<(), StorageError> {
         let root = &self.inner.root;
         // A table whose write failed may lie there all the same: its number is not used again.
-        changing.aliases += 1;
-        let table = AliasTable { database: root.database, change: changing.aliases, aliases };
+        changing.aliases_failed += 1;
+        let change = changing.aliases + changing.aliases_failed;
+        let table = AliasTable { database: root.database, change, aliases };
         table.write(&*root.backend, &root.dir)?;
+        (changing.aliases, changing.aliases_failed) = (change, 0);
         root.told(root.catalog().and_then(|known| known.put(Tree::Database, catalog::ALIASES_KEY, &table)));
         self.inner.registry.write().aliases = table.aliases;
         Ok(())

@@ -24,7 +24,7 @@ pub(crate) struct DatabaseId([u8; 16]);
 
 impl DatabaseId {
     /// One that no database has.
-    pub(crate) fn new() -> DatabaseId {
+    pub(crate) fn random() -> DatabaseId {
         // The standard library's hasher is seeded by the system's random numbers: no other source is needed.
         let half = || RandomState::new().hash_one((std::process::id(), SystemTime::now())).to_le_bytes();
         let mut id = [0; 16];
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn no_two_are_the_same() {
-        let ids: Vec<DatabaseId> = (0..100).map(|_| DatabaseId::new()).collect();
+        let ids: Vec<DatabaseId> = (0..100).map(|_| DatabaseId::random()).collect();
         assert!((0..100).all(|a| (0..a).all(|b| ids[a] != ids[b])), "{ids:?}");
     }
 }

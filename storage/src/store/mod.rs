@@ -83,6 +83,8 @@ struct Changing {
     half_made: Option<u64>,
     /// How often aliases were changed.
     aliases: u64,
+    /// How often they could not be since.
+    aliases_failed: u64,
 }
 
 impl Store {

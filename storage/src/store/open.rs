@@ -36,7 +36,7 @@ pub(crate) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageEr
     let collections_dir = dir.join(COLLECTIONS_DIR);
     backend.create_dir(&collections_dir).map_err(|e| StorageError::io(&collections_dir, "create", e))?;
     if is_new {
-        let record = DatabaseRecord::now(DatabaseId::new());
+        let record = DatabaseRecord::now(DatabaseId::random());
         backend::write_whole(&*backend, dir, ALIASES_FILE, &AliasTable::empty(record.id).to_bytes())?;
         record.write(&*backend, dir)?;
     }

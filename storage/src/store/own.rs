@@ -52,7 +52,7 @@ impl Own<'_> {
         let id = match (DatabaseRecord::read(self.backend, self.dir), agreed) {
             (Ok(Some(record)), Some((id, true))) if record.id != id => id,
             (Ok(Some(record)), _) => return Ok(record.id),
-            (Ok(None) | Err(StorageError::Damaged(_)), _) => others.unwrap_or_else(DatabaseId::new),
+            (Ok(None) | Err(StorageError::Damaged(_)), _) => others.unwrap_or_else(DatabaseId::random),
             (Err(error), _) => return Err(error),
         };
         self.notes.push(OpenNote::DatabaseFileRestored { path: self.dir.join(DATABASE_FILE) });

@@ -53,7 +53,7 @@ pub fn delete(key: &str) -> Batch {
 pub fn contents(snapshot: &Snapshot) -> BTreeMap<String, u32> {
     let mut found = BTreeMap::new();
     for (index, segment) in snapshot.segments().iter().enumerate() {
-        let vectors = segment.vectors().unwrap();
+        let vectors = segment.vectors().unwrap().to_f32();
         assert_eq!(vectors.len(), segment.rows() as usize * segment.dim());
         for row in (0..segment.rows()).filter(|&row| segment.is_live(row)) {
             let key = segment.key(row).unwrap();

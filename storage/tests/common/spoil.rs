@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use fromagerie_storage::{
     Batch, Collection, CollectionSpec, Document, Op, OpenNote, Receipt, Record, SegmentBuilder, StorageError, Store,
+    VectorType,
 };
 
 use super::common::{options, tempdir};
@@ -58,7 +59,7 @@ pub struct Cellar {
 }
 
 impl Cellar {
-    /// Two collections, one with two sealed segments, deletes and a journal of several groups; an alias, a session.
+    /// Two collections, the other of halves, one with two sealed segments, deletes and a journal of several groups; an alias, a session.
     pub fn new(rows: usize) -> Cellar {
         let dir = tempdir();
         let mut cellar = Cellar { dir, files: BTreeMap::new(), truth: BTreeMap::new(), receipts: BTreeMap::new() };
@@ -82,7 +83,7 @@ impl Cellar {
         for _ in 0..12 {
             cellar.write(&photos, &mut random, 3, 2);
         }
-        let other = store.create_collection("other", spec).unwrap();
+        let other = store.create_collection("other", CollectionSpec { vector_type: VectorType::F16, ..spec }).unwrap();
         other.set_segment_builder(Arc::new(Graph));
         cellar.write(&other, &mut random, rows / 8, 0);
         other.seal().unwrap();
@@ -265,7 +266,7 @@ impl Cellar {
                 };
                 met += 1;
                 if let Ok(vectors) = vectors.as_ref()
-                    && vectors[row as usize * DIM..(row as usize + 1) * DIM] != item.vector
+                    && vectors.to_f32()[row as usize * DIM..(row as usize + 1) * DIM] != item.vector
                 {
                     return Err(format!("{key}: another vector"));
                 }

@@ -8,7 +8,7 @@ use super::beam::Rule;
 use super::format::Graph;
 use super::scratch::Scratch;
 use super::walk::Walk;
-use crate::{DenseRows, Neighbor, Query, Rows, SearchError, flat};
+use crate::{DenseRows, Neighbor, Query, Scored, SearchError, flat};
 
 /// Expansions between two questions whether to stop.
 const STEPS_PER_QUESTION: usize = 16;
@@ -25,7 +25,7 @@ impl Graph<'_> {
     ///
     /// # Errors
     /// [`SearchError::WrongRows`] when the graph was built over other rows, else as [`flat::search`].
-    pub fn search<'s, R: Rows + ?Sized>(
+    pub fn search<'s, R: Scored + ?Sized>(
         &self,
         rows: &R,
         query: &Query<'_>,
@@ -129,7 +129,7 @@ impl Graph<'_> {
         self.calibration.beam(recall) * k.max(10) / 10
     }
 
-    fn check_rows<R: Rows + ?Sized>(&self, rows: &R) -> Result<(), SearchError> {
+    fn check_rows<R: Scored + ?Sized>(&self, rows: &R) -> Result<(), SearchError> {
         let (graph_rows, graph_dim) = (self.info.rows, self.info.dim);
         if rows.len() == graph_rows && rows.dim() == graph_dim {
             return Ok(());
@@ -184,7 +184,7 @@ impl Graph<'_> {
     }
 
     /// Moves the answers out of the beam into `scratch.found`; whether there are as many as an exact search finds.
-    fn collect<R: Rows + ?Sized>(&self, rows: Option<&R>, query: &Query<'_>, scratch: &mut Scratch) -> bool {
+    fn collect<R: Scored + ?Sized>(&self, rows: Option<&R>, query: &Query<'_>, scratch: &mut Scratch) -> bool {
         let wanted = query.k.min(self.info.rows);
         self.rescore(wanted, scratch);
         let Scratch { near, found, .. } = scratch;
@@ -199,7 +199,7 @@ impl Graph<'_> {
             let mut score = None;
             for row in group.filter(|row| query.allows(*row)) {
                 let score = *score.get_or_insert_with(|| match rows {
-                    Some(rows) => fromagerie_kernels::dot(query.vector, rows.row(row)),
+                    Some(rows) => rows.score(query.vector, row),
                     None => estimate,
                 });
                 found.push(Neighbor { row, score });

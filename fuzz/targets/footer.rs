@@ -1,0 +1,4 @@
+//! `fromagerie_storage::fuzzing::footer` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fromagerie_storage::fuzzing::footer(bytes));
