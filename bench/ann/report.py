@@ -34,22 +34,23 @@ def table(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def plot(results: list[dict], kind: str) -> str:
+def plot(results: list[dict], kind: str, threads: int = 1) -> str:
     """SVG: recall from 0.8 to 1 to the right, queries a second upwards on a logarithmic scale."""
+    speed, who = f"qps{threads}", "one thread" if threads == 1 else f"{threads} threads"
     width, height, margin = 720, 440, 60
-    speeds = [point["qps1"] for result in results for point in result["curves"][kind] if point["recall"] >= 0.8]
+    speeds = [point[speed] for result in results for point in result["curves"][kind] if point["recall"] >= 0.8]
     low, high = (log10(min(speeds)), log10(max(speeds))) if speeds else (0, 1)
     low, high = low - 0.05, high + 0.05
 
     def place(point: dict) -> str:
         x = margin + (point["recall"] - 0.8) / 0.2 * (width - 2 * margin)
-        y = height - margin - (log10(point["qps1"]) - low) / (high - low) * (height - 2 * margin)
+        y = height - margin - (log10(point[speed]) - low) / (high - low) * (height - 2 * margin)
         return f"{x:.1f},{y:.1f}"
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{margin}" y="24">queries like {kind}: queries a second (one thread) by recall@10</text>',
+        f'<text x="{margin}" y="24">queries like {kind}: queries a second ({who}) by recall@10</text>',
     ]
     for tick in (0.8, 0.85, 0.9, 0.95, 1.0):
         x = margin + (tick - 0.8) / 0.2 * (width - 2 * margin)

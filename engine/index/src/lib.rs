@@ -6,16 +6,14 @@
 //! | room | its question |
 //! |---|---|
 //! | [`flat`] | which rows are nearest, exactly? (the oracle of every test here) |
-//! | [`codes`] | how is a row written in a fraction of its bytes, and scored from them? |
 //! | [`vamana`] | how is a graph built over rows that are all there? |
 //! | [`hnsw`] | how does a graph grow? (`hnsw_rs`, which no other room names) |
-//! | [`frozen`] | how is a graph that no longer grows laid out in bytes, and searched? |
+//! | [`frozen`] | how is a graph that no longer grows laid out in bytes, rows as codes among them, and searched? |
 //! | [`plan`] | scan or graph, for this filter and this `k`? |
 //!
 //! Read next: `query.rs`, then `frozen/format.rs`, `frozen/search.rs` and `vamana/mod.rs`.
 
 mod build_error;
-pub mod codes;
 pub mod flat;
 pub mod frozen;
 pub mod hnsw;

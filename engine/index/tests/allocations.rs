@@ -47,7 +47,6 @@ fn none_a_query_after_the_first_round() {
     let set = set(3_000, 32, 50);
     let rows = set.rows();
     let bytes = build(&rows, None, VamanaParams::default()).expect("a graph");
-    // Parsing copies the grid; a segment is parsed once and searched often.
     let graph = Graph::parse(&bytes).expect("a graph");
     let mut scratch = Scratch::new();
     let mut round = || {

@@ -25,12 +25,24 @@ fn sound() -> &'static (Set, Vec<u8>) {
     })
 }
 
+/// Rows enough that walks start at posts, and their graph.
+fn with_posts() -> (Set, Vec<u8>) {
+    let set = set(3_500, 8, 20);
+    let params = VamanaParams { degree: 8, beam: 20, ..VamanaParams::default() };
+    let bytes = build(&set.rows(), None, params).expect("a graph");
+    (set, bytes)
+}
+
 fn survive(bytes: &[u8]) {
+    survive_over(&sound().0, bytes);
+}
+
+fn survive_over(set: &Set, bytes: &[u8]) {
     let Ok(graph) = Graph::parse(bytes) else {
         return;
     };
     let _ = graph.check();
-    let (set, rows) = (&sound().0, sound().0.rows());
+    let rows = set.rows();
     let mut scratch = Scratch::new();
     for vector in &set.like_text {
         for query in [Query::new(vector, 5), Query { allow: Some(&|row| row % 3 == 0), ..Query::new(vector, 300) }] {
@@ -91,6 +103,34 @@ fn check_finds_a_wrong_neighbour_and_names_its_place() {
     let wrong = GraphError::Damaged { offset: first_neighbour as u64, what: "a neighbour", value: 400 };
     assert_eq!(graph.check(), Err(wrong));
     survive(&damaged);
+}
+
+#[test]
+fn damaged_posts_are_found_and_make_a_search_poorer_at_worst() {
+    let (set, bytes) = with_posts();
+    let graph = Graph::parse(&bytes).expect("a graph");
+    assert!(graph.info().posts >= 64, "{:?}", graph.info());
+    assert_eq!(graph.check(), Ok(()));
+    let centres = usize::from(u16::from_le_bytes([bytes[14], bytes[15]]));
+    // Behind the header: mean, steps, and a line of code for each centre.
+    let bounds = 256 + 64 + 64 + 64 * centres;
+    let posts = bounds + (4 * centres).next_multiple_of(64);
+    for (section, what) in [(bounds, "a centre's bound"), (posts, "a post")] {
+        for at in (section..section + 4 * centres).step_by(4) {
+            for value in [u32::MAX, 1 << 30, 3_500, 0] {
+                let mut damaged = bytes.clone();
+                damaged[at..][..4].copy_from_slice(&value.to_le_bytes());
+                let graph = Graph::parse(&damaged).expect("the sections are all there");
+                if value > 3_500 {
+                    let wrong = GraphError::Damaged { offset: at as u64, what, value: value.into() };
+                    assert_eq!(graph.check(), Err(wrong));
+                }
+                if at % 64 == 0 {
+                    survive_over(&set, &damaged);
+                }
+            }
+        }
+    }
 }
 
 proptest! {

@@ -14,6 +14,7 @@
 pub mod bits;
 mod choice;
 mod dispatch;
+mod floats;
 mod instruction_set;
 pub mod int4;
 mod norm;
@@ -32,6 +33,7 @@ mod neon;
 
 pub use choice::{KernelChoice, VARIABLE, kernel_choice};
 pub use dispatch::Kernel;
+pub use floats::floats;
 pub use instruction_set::InstructionSet;
 pub use norm::{norm, normalize};
 pub use prefetch::prefetch;

@@ -94,6 +94,28 @@ impl<Q, R, S> Product<Q, R, S> {
         }
     }
 
+    /// Inner products of `query` with rows that lie one after another in `rows`, `width` elements each, handed to
+    /// `each` with their numbers.
+    ///
+    /// # Panics
+    /// When `width` is 0, or the query is not as long as a row of that width wants it.
+    #[inline]
+    pub fn dot_block(&self, query: &[Q], rows: &[R], width: usize, mut each: impl FnMut(usize, S)) {
+        let mut number = 0;
+        let mut fours = rows.chunks_exact(4 * width);
+        for four in &mut fours {
+            let scores = self.dot4(query, std::array::from_fn(|at| &four[at * width..][..width]));
+            for score in scores {
+                each(number, score);
+                number += 1;
+            }
+        }
+        for row in fours.remainder().chunks_exact(width) {
+            each(number, self.dot(query, row));
+            number += 1;
+        }
+    }
+
     #[inline]
     fn check(&self, query: &[Q], row: &[R]) {
         assert!(

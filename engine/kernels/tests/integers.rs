@@ -41,6 +41,10 @@ fn check_int4(query: &[i8], rows: &[u8], padding: usize) {
         let mut scattered = Vec::new();
         kernel.int4.dot_scattered(&prepared, &[0, 1, 2, 3, 4], row, |_, sum| scattered.push(i64::from(sum)));
         assert_eq!(scattered, want, "{set}: dim {}, scattered", query.len());
+        let mut in_a_block = Vec::new();
+        let block: Vec<u8> = (0..5).flat_map(|id| row(id).iter().copied()).collect();
+        kernel.int4.dot_block(&prepared, &block, width, |number, sum| in_a_block.push((number, i64::from(sum))));
+        assert_eq!(in_a_block, want.iter().copied().enumerate().collect::<Vec<_>>(), "{set}: in a block");
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Beam {
     rule: Rule,
     /// Scores of the best `k` that count, best first; only kept under a filter, where they are not the first entries.
     counting: Vec<i32>,
+    /// Scores below it are too far; follows from the `k`-th best.
+    floor: i32,
     /// Entries before it are expanded.
     next: usize,
     overgrown: bool,
@@ -79,7 +81,7 @@ impl Beam {
         if rule.filtered {
             self.rule.width = rule.width.saturating_mul(STONES_PER_PLACE);
         }
-        (self.next, self.overgrown) = (0, false);
+        (self.floor, self.next, self.overgrown) = (i32::MIN, 0, false);
     }
 
     /// Score of the `k`-th best that counts.
@@ -94,7 +96,7 @@ impl Beam {
     /// Puts a node where it belongs, unless it is too far to lead or to be an answer.
     #[inline]
     pub(crate) fn offer(&mut self, node: u32, score: i32, counts: impl FnOnce() -> bool) {
-        if self.kth().is_some_and(|kth| score < kth.saturating_sub(self.rule.tolerance.max(self.rule.margin))) {
+        if score < self.floor {
             return;
         }
         let entry = entry(score, node);
@@ -115,6 +117,9 @@ impl Beam {
                 self.counting.truncate(self.rule.k - 1);
                 self.counting.insert(at, score);
             }
+        }
+        if let Some(kth) = self.kth() {
+            self.floor = kth.saturating_sub(self.rule.tolerance.max(self.rule.margin));
         }
     }
 

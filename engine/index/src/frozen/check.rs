@@ -14,6 +14,20 @@ impl Graph<'_> {
         let mut at = Cursor { offset: HEADER_BYTES };
         at.skip(4 * dim);
         at.skip(4 * dim);
+        at.skip(self.posts.centres.len());
+        let (mut last, count) = (0, self.posts.nodes.len());
+        at.words(self.posts.bounds, "a centre's bound", |end| {
+            let sound = end >= last && end as usize <= count;
+            last = end;
+            sound
+        })?;
+        if last as usize != count {
+            return Err(GraphError::Damaged { offset: at.offset as u64, what: "the last bound", value: last.into() });
+        }
+        at.align();
+        at.words(self.posts.nodes, "a post", |node| (node as usize) < nodes)?;
+        at.align();
+        at.skip(count * grid::code_bytes(dim));
         at.skip(nodes * grid::code_bytes(dim));
         for node in 0..nodes as u32 {
             let mut ended = false;

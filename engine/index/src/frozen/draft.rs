@@ -7,6 +7,7 @@ use super::format::{Graph, Links};
 use super::grid::{Grid, code_bytes, rest_bytes};
 use super::header;
 use super::info::{ALIGNMENT, END, GraphInfo, HEADER_BYTES, Kind};
+use super::posts::ChosenPosts;
 use crate::Rows;
 
 /// Nodes written by one thread at a time.
@@ -25,7 +26,8 @@ pub(crate) struct Draft {
     pub(crate) rows: Vec<u32>,
     /// Nodes that stand for more rows than one, with the others, ascending.
     pub(crate) twins: Vec<(u32, Vec<u32>)>,
-    pub(crate) grid: Grid,
+    pub(crate) grid: Grid<'static>,
+    pub(crate) posts: ChosenPosts,
     pub(crate) calibration: Calibration,
 }
 
@@ -44,6 +46,10 @@ impl Draft {
         let sizes = [
             4 * dim,
             4 * dim,
+            self.posts.centres.len(),
+            4 * self.posts.bounds.len(),
+            4 * self.posts.nodes.len(),
+            self.posts.codes.len(),
             nodes * code_bytes(dim),
             nodes * 4 * self.degree,
             nodes * rest_bytes(dim),
@@ -63,17 +69,29 @@ impl Draft {
             entry: place.get(self.entry as usize).copied().unwrap_or(0),
             twins: twin_count,
             learned: self.learned,
+            posts: self.posts.nodes.len(),
         };
         let mut out = vec![0; length];
         let (head, mut rest) = out.split_at_mut(HEADER_BYTES);
-        head.copy_from_slice(&header::write(&info, twins.len(), self.grid.width, &self.calibration, length as u64));
-        let [mean, step, codes, lists, rests, row_of, groups, ends, twin_rows] = sizes.map(|size| {
-            let (section, after) = std::mem::take(&mut rest).split_at_mut(size.next_multiple_of(ALIGNMENT));
-            rest = after;
-            &mut section[..size]
-        });
+        head.copy_from_slice(&header::write(
+            &info,
+            (twins.len(), self.posts.bounds.len()),
+            self.grid.width,
+            &self.calibration,
+            length as u64,
+        ));
+        let [mean, step, centres, bounds, posts, near, codes, lists, rests, row_of, groups, ends, twin_rows] = sizes
+            .map(|size| {
+                let (section, after) = std::mem::take(&mut rest).split_at_mut(size.next_multiple_of(ALIGNMENT));
+                rest = after;
+                &mut section[..size]
+            });
         put(mean, self.grid.mean.iter().map(|x| x.to_bits()));
         put(step, self.grid.step.iter().map(|x| x.to_bits()));
+        centres.copy_from_slice(&self.posts.centres);
+        bounds.copy_from_slice(self.posts.bounds.as_flattened());
+        put(posts, self.posts.nodes.iter().map(|node| place[u32::from_le_bytes(*node) as usize]));
+        near.copy_from_slice(&self.posts.codes);
         put(row_of, order.iter().map(|node| self.rows[*node as usize]));
         put(groups, twins.iter().map(|(node, _)| *node));
         put(

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  byte  0        8         10     11     12       14     16
-//!       ┌────────┬─────────┬──────┬──────┬────────┬──────┐
-//!       │ magic  │ version │ kind │ zero │ degree │ zero │
-//!       │FRMGRAPH│ u16 = 1 │ u8   │ u8   │ u16    │ u16  │
-//!       └────────┴─────────┴──────┴──────┴────────┴──────┘
+//!       ┌────────┬─────────┬──────┬──────┬────────┬─────────┐
+//!       │ magic  │ version │ kind │ zero │ degree │ centres │
+//!       │FRMGRAPH│ u16 = 1 │ u8   │ u8   │ u16    │ u16     │
+//!       └────────┴─────────┴──────┴──────┴────────┴─────────┘
 //!  byte 16     20     24      28      32       36      40              48     52
 //!       ┌──────┬──────┬───────┬───────┬────────┬───────┬───────────────┬──────┬─────────┐
 //!       │ dim  │ rows │ nodes │ entry │ groups │ twins │ length, bytes │ beam │ learned │
@@ -13,12 +13,16 @@
 //!       └──────┴──────┴───────┴───────┴────────┴───────┴───────────────┴──────┴─────────┘
 //!  byte 56       60              64            68       72                  136                    200    256
 //!       ┌───────┬───────────────┬─────────────┬────────┬───────────────────┬──────────────────────┬──────┐
-//!       │ width │ coarse error  │ fine error  │ zero   │ gaps              │ beams by recall      │ zero │
+//!       │ width │ coarse error  │ fine error  │ posts  │ gaps              │ beams by recall      │ zero │
 //!       │ f32   │ f32           │ f32         │ u32    │ f32 × 16          │ u32 × 8, twice       │      │
 //!       └───────┴───────────────┴─────────────┴────────┴───────────────────┴──────────────────────┴──────┘
 //!
 //!  mean        f32 × dim                       the grid of the codes, see `grid`
 //!  step        f32 × dim
+//!  centres     centres × (as codes)            where walks start, see `posts`; all four may be empty
+//!  bounds      u32 × centres                   posts of centre c: posts[bounds[c-1]..bounds[c]]
+//!  posts       u32 × posts                     their nodes
+//!  near        posts × (as codes)              and the nodes' codes
 //!  codes       nodes × (dim / 2 bytes, up to a multiple of 64)
 //!  lists       nodes × degree u32              neighbours, nodes; u32::MAX behind the last
 //!  rests       nodes × (dim bytes, up to a multiple of 64)
@@ -33,12 +37,14 @@
 //! near each other. `gaps`, the errors and the beams are what [`Calibration`] holds. No checksum lies inside: storage
 //! keeps one over the whole.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::calibration::Calibration;
 use super::grid::{self, Grid};
 use super::header::{Header, Sections};
 use super::info::{END, GraphError, GraphInfo, HEADER_BYTES, MAGIC};
+use super::posts::Posts;
 
 /// `u32` words in borrowed bytes of any alignment.
 #[derive(Clone, Copy, Default)]
@@ -108,12 +114,13 @@ impl<'a> Links<'a> {
     }
 }
 
-/// A frozen graph over borrowed bytes. Parsing copies the grid, a few kilobytes, and reads nothing else.
+/// A frozen graph over borrowed bytes. Parsing reads the header and the grid; it copies nothing that is aligned.
 #[derive(Clone)]
 pub struct Graph<'a> {
     pub(crate) info: GraphInfo,
     pub(crate) calibration: Calibration,
-    pub(crate) grid: Grid,
+    pub(crate) grid: Grid<'a>,
+    pub(crate) posts: Posts<'a>,
     pub(crate) links: Links<'a>,
     pub(crate) rests: &'a [u8],
     pub(crate) rows: Words<'a>,
@@ -135,12 +142,19 @@ impl<'a> Graph<'a> {
             return Err(GraphError::WrongMagic);
         }
         let header = Header(bytes.first_chunk().ok_or(too_short)?);
-        let (info, groups) = header.info()?;
+        let (info, groups, centres) = header.info()?;
         let calibration = header.calibration()?;
         let (code_bytes, rest_bytes) = (grid::code_bytes(info.dim), grid::rest_bytes(info.dim));
         let mut rest = Sections { bytes, at: HEADER_BYTES };
         let at = rest.at;
         let (mean, step) = (rest.next(info.dim, 4)?, rest.next(info.dim, 4)?);
+        let posts = Posts {
+            centres: rest.next(centres, code_bytes)?,
+            bounds: Words::of(rest.next(centres, 4)?),
+            nodes: Words::of(rest.next(info.posts, 4)?),
+            codes: rest.next(info.posts, code_bytes)?,
+            code_bytes: if info.posts > 0 { code_bytes } else { 0 },
+        };
         let links = Links {
             codes: rest.next(info.nodes, code_bytes)?,
             lists: rest.next(info.nodes, 4 * info.degree)?,
@@ -156,11 +170,11 @@ impl<'a> Graph<'a> {
             return Err(GraphError::WrongLength { expected: rest.at as u64, received });
         }
         let grid = Grid { mean: floats(mean), step: floats(step), width: header.f32(56) };
-        if let Some(bad) = grid.mean.iter().chain(&grid.step).find(|x| !x.is_finite()) {
+        if let Some(bad) = grid.mean.iter().chain(grid.step.iter()).find(|x| !x.is_finite()) {
             let value = bad.to_bits().into();
             return Err(GraphError::Damaged { offset: at as u64, what: "an element of the grid", value });
         }
-        Ok(Self { info, calibration, grid, links, rests, rows, groups: group_nodes, ends, twins })
+        Ok(Self { info, calibration, grid, posts, links, rests, rows, groups: group_nodes, ends, twins })
     }
 
     /// What the header says.
@@ -202,8 +216,9 @@ impl<'a> Graph<'a> {
     }
 }
 
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect()
+fn floats(bytes: &[u8]) -> Cow<'_, [f32]> {
+    let copied = || bytes.as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect();
+    fromagerie_kernels::floats(bytes).map_or_else(copied, Cow::Borrowed)
 }
 
 impl fmt::Debug for Graph<'_> {

@@ -8,6 +8,8 @@
 //! An element is `mean + step * (code - 7.5 + width * rest / 127)`, `code` in 0..=15 and `rest` an `i8`. The first
 //! level walks; both together re-score, some thirty times more closely.
 
+use std::borrow::Cow;
+
 use fromagerie_kernels::{Kernel, int4, signed};
 
 use crate::Rows;
@@ -39,18 +41,18 @@ pub(crate) const fn rest_bytes(dim: usize) -> usize {
 
 /// Where the sixteen values lie in each dimension.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Grid {
+pub(crate) struct Grid<'a> {
     /// `[dim]`
-    pub(crate) mean: Vec<f32>,
+    pub(crate) mean: Cow<'a, [f32]>,
     /// `[dim]`, positive.
-    pub(crate) step: Vec<f32>,
+    pub(crate) step: Cow<'a, [f32]>,
     /// Steps that the finer level reaches to either side of a code.
     pub(crate) width: f32,
 }
 
-impl Grid {
+impl Grid<'_> {
     /// Learns the grid from up to 65,536 of `nodes`, which are rows, evenly spread.
-    pub(crate) fn learn<R: Rows + ?Sized>(rows: &R, nodes: &[u32]) -> Self {
+    pub(crate) fn learn<R: Rows + ?Sized>(rows: &R, nodes: &[u32]) -> Grid<'static> {
         let dim = rows.dim();
         let spread = nodes.len().div_ceil(SAMPLE_MAX).max(1);
         let sample = || nodes.iter().step_by(spread).map(|row| rows.row(*row));
@@ -64,7 +66,7 @@ impl Grid {
         }
         let deviation = |(mean, squares): (&f64, &f64)| (squares - mean * mean).max(0.0).sqrt();
         let step = mean.iter().zip(&squares).map(deviation).map(|d| (REACH * d as f32 / MIDDLE).max(1e-9)).collect();
-        let mut grid = Self { mean: mean.into_iter().map(|mean| mean as f32).collect(), step, width: 0.5 };
+        let mut grid = Grid { mean: mean.into_iter().map(|mean| mean as f32).collect(), step, width: 0.5 };
         let every = (sample().count() * dim).div_ceil(ELEMENTS_MAX).max(1);
         let rests: Vec<f32> = sample().step_by(every).flat_map(|row| grid.steps(row).map(|x| x - code_of(x))).collect();
         // Between sums of distances, which would cut off what is rare, and of squares, which would see little else.
@@ -79,7 +81,7 @@ impl Grid {
 
     /// A row in steps, 0 at the lowest code.
     fn steps<'g>(&'g self, row: &'g [f32]) -> impl Iterator<Item = f32> + 'g {
-        row.iter().zip(&self.mean).zip(&self.step).map(|((x, mean), step)| (x - mean) / step + MIDDLE)
+        row.iter().zip(self.mean.iter()).zip(self.step.iter()).map(|((x, mean), step)| (x - mean) / step + MIDDLE)
     }
 
     /// Writes a row's code (`[code_bytes]`) and what it leaves out (`[rest_bytes]`, or nothing).
@@ -130,10 +132,10 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Makes `vector` ready for the first level.
-    pub(crate) fn prepare(&mut self, grid: &Grid, vector: &[f32]) {
+    pub(crate) fn prepare(&mut self, grid: &Grid<'_>, vector: &[f32]) {
         let dim = vector.len();
         self.scaled.clear();
-        self.scaled.extend(vector.iter().zip(&grid.step).map(|(x, step)| x * step));
+        self.scaled.extend(vector.iter().zip(grid.step.iter()).map(|(x, step)| x * step));
         let largest = self.scaled.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
         self.step = (largest / BYTE_MAX).max(f32::MIN_POSITIVE);
         let by = 1.0 / self.step;

@@ -30,8 +30,8 @@ impl Header<'_> {
         if sound { Ok(()) } else { Err(GraphError::Damaged { offset: offset as u64, what, value }) }
     }
 
-    /// The fields, each in its range, and the number of groups.
-    pub(super) fn info(&self) -> Result<(GraphInfo, usize), GraphError> {
+    /// The fields, each in its range, and the numbers of groups and of centres.
+    pub(super) fn info(&self) -> Result<(GraphInfo, usize, usize), GraphError> {
         if self.u16(8) != VERSION {
             return Err(GraphError::WrongVersion { found: self.u16(8), known: VERSION });
         }
@@ -46,8 +46,10 @@ impl Header<'_> {
         self.require(entry < nodes.max(1), 28, "entry", entry.into())?;
         self.require(groups <= twins && groups <= nodes, 32, "groups", groups.into())?;
         self.require(self.0[11] == 0, 11, "a reserved field", self.0[11].into())?;
-        self.require(self.u16(14) == 0, 14, "a reserved field", self.u16(14).into())?;
-        for offset in std::iter::once(68).chain((200..HEADER_BYTES).step_by(4)) {
+        let (centres, posts) = (self.u16(14), self.u32(68));
+        self.require((centres == 0) == (posts == 0), 14, "centres", centres.into())?;
+        self.require(posts <= nodes && u32::from(centres) <= posts, 68, "posts", posts.into())?;
+        for offset in (200..HEADER_BYTES).step_by(4) {
             self.require(self.u32(offset) == 0, offset, "a reserved field", self.u32(offset).into())?;
         }
         let info = GraphInfo {
@@ -60,8 +62,9 @@ impl Header<'_> {
             entry,
             twins: twins as usize,
             learned: self.u32(52) as usize,
+            posts: posts as usize,
         };
-        Ok((info, groups as usize))
+        Ok((info, groups as usize, centres.into()))
     }
 
     /// What the builder measured; finite, and no gap or error below zero.
@@ -85,7 +88,7 @@ impl Header<'_> {
 /// The header, written. `width` is the grid's.
 pub(super) fn write(
     info: &GraphInfo,
-    groups: usize,
+    (groups, centres): (usize, usize),
     width: f32,
     calibration: &Calibration,
     length: u64,
@@ -96,6 +99,7 @@ pub(super) fn write(
     put(8, &VERSION.to_le_bytes());
     put(10, &[info.kind.code()]);
     put(12, &(info.degree as u16).to_le_bytes());
+    put(14, &(centres as u16).to_le_bytes());
     let words = [info.dim, info.rows, info.nodes, info.entry as usize, groups, info.twins];
     for (at, word) in words.into_iter().enumerate() {
         put(16 + 4 * at, &(word as u32).to_le_bytes());
@@ -106,6 +110,7 @@ pub(super) fn write(
     for (at, measure) in [width, calibration.coarse_error, calibration.fine_error].into_iter().enumerate() {
         put(56 + 4 * at, &measure.to_le_bytes());
     }
+    put(68, &(info.posts as u32).to_le_bytes());
     for (at, gap) in calibration.gaps.iter().enumerate() {
         put(72 + 4 * at, &gap.to_le_bytes());
     }

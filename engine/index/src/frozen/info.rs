@@ -86,10 +86,12 @@ pub struct GraphInfo {
     pub rows: usize,
     /// Distinct vectors among them.
     pub nodes: usize,
-    /// The node where every search starts.
+    /// The node where a search starts when there are no posts.
     pub entry: u32,
     /// Rows that share another row's vector and stand behind it.
     pub twins: usize,
     /// Training queries it learned from.
     pub learned: usize,
+    /// Nodes from which walks start; 0 where all start at `entry`.
+    pub posts: usize,
 }

@@ -80,11 +80,10 @@ impl Visited {
         }
     }
 
-    /// Marks a node.
-    pub(crate) fn mark(&mut self, node: u32) {
-        if let Some(stamp) = self.stamps.get_mut(node as usize) {
-            *stamp = self.epoch;
-        }
+    /// Marks a node; whether it is there and was not marked before.
+    pub(crate) fn mark(&mut self, node: u32) -> bool {
+        let stamp = self.stamps[..self.nodes].get_mut(node as usize);
+        stamp.is_some_and(|stamp| std::mem::replace(stamp, self.epoch) != self.epoch)
     }
 
     /// Those of `list` that are seen for the first time, into `batch`. A node that does not exist ends the list:

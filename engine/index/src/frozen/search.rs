@@ -79,38 +79,42 @@ impl Graph<'_> {
         let queries = vectors.chunks_exact(dim).map(|vector| Query { ef, ..Query::new(vector, k) });
         let mut waiting = queries.enumerate();
         lanes.resize_with(lanes.len().max(AT_ONCE), Scratch::new);
-        let walk = Walk::over(self.links);
-        let mut busy = [const { None }; AT_ONCE];
+        let walk = Walk::from_posts(self.links, self.posts);
+        let mut busy: [Option<(usize, Query<'_>)>; AT_ONCE] = [const { None }; AT_ONCE];
+        let mut steps = [Step::Read; AT_ONCE];
         loop {
             let mut idle = true;
-            for (lane, scratch) in busy.iter_mut().zip(lanes.iter_mut()) {
-                let step = match lane.take() {
-                    Some(Lane { number, query, step: Step::Ask(node) }) => {
-                        walk.ask(node, scratch);
-                        Some(Lane { number, query, step: Step::Read })
-                    }
-                    Some(Lane { number, query, step: Step::Read }) => {
-                        walk.read(scratch, |_| true);
-                        let next = walk.next(scratch).map(|node| Lane { number, query, step: Step::Ask(node) });
-                        if next.is_none() {
-                            self.collect(None::<&DenseRows<'_>>, &query, scratch);
-                            each(number, &scratch.found, scratch);
+            for ((lane, step), scratch) in busy.iter_mut().zip(&mut steps).zip(lanes.iter_mut()) {
+                if let Some((number, query)) = lane {
+                    idle = false;
+                    match *step {
+                        Step::Ask(node) => {
+                            walk.ask(node, scratch);
+                            *step = Step::Read;
+                            continue;
                         }
-                        next
+                        Step::Read => walk.read(scratch, |_| true),
                     }
-                    None => None,
-                };
-                *lane = step.or_else(|| {
-                    let (number, query) = waiting.next()?;
-                    let node = self.enter(&walk, &query, scratch);
-                    if node.is_none() {
-                        each(number, &[], scratch);
+                    if let Some(node) = walk.next(scratch) {
+                        *step = Step::Ask(node);
+                        continue;
                     }
-                    Some(Lane { number, query, step: Step::Ask(node?) })
-                });
-                idle &= lane.is_none();
+                    self.collect(None::<&DenseRows<'_>>, query, scratch);
+                    each(*number, &scratch.found, scratch);
+                }
+                *lane = waiting.next();
+                if let Some((number, query)) = lane {
+                    idle = false;
+                    match self.enter(&walk, query, scratch) {
+                        Some(node) => *step = Step::Ask(node),
+                        None => {
+                            each(*number, &[], scratch);
+                            *lane = None;
+                        }
+                    }
+                }
             }
-            if idle && waiting.len() == 0 {
+            if idle {
                 return Ok(());
             }
         }
@@ -159,7 +163,7 @@ impl Graph<'_> {
 
     /// Fills the beam; `false` when the filter makes that pointless.
     fn walk(&self, query: &Query<'_>, scratch: &mut Scratch) -> Result<bool, SearchError> {
-        let walk = Walk::over(self.links);
+        let walk = Walk::from_posts(self.links, self.posts);
         let mut at = self.enter(&walk, query, scratch);
         let mut steps = 0;
         while let Some(node) = at {
@@ -234,14 +238,8 @@ impl Graph<'_> {
     }
 }
 
-/// One search of a batch.
-struct Lane<'q> {
-    number: usize,
-    query: Query<'q>,
-    step: Step,
-}
-
 /// Which half of a step comes next.
+#[derive(Clone, Copy)]
 enum Step {
     Ask(u32),
     Read,

@@ -7,6 +7,7 @@
 use fromagerie_kernels::{Kernel, prefetch};
 
 use super::format::Links;
+use super::posts::Posts;
 use super::scratch::Scratch;
 
 /// A walk's steps over `links` with the memory of a [`Scratch`], whose query is prepared.
@@ -14,15 +15,34 @@ use super::scratch::Scratch;
 pub(crate) struct Walk<'w> {
     pub(crate) links: Links<'w>,
     pub(crate) kernel: &'static Kernel,
+    pub(crate) posts: Posts<'w>,
 }
 
 impl<'w> Walk<'w> {
+    /// Walks that start at an entry.
     pub(crate) fn over(links: Links<'w>) -> Self {
-        Self { links, kernel: Kernel::best() }
+        Self { links, kernel: Kernel::best(), posts: Posts::default() }
     }
 
-    /// The first node: from now on it is in the beam, alone.
-    pub(crate) fn enter(&self, entry: u32, scratch: &mut Scratch, counts: impl FnOnce(u32) -> bool) {
+    /// Walks that start at posts, if there are any.
+    pub(crate) fn from_posts(links: Links<'w>, posts: Posts<'w>) -> Self {
+        Self { posts, ..Self::over(links) }
+    }
+
+    /// The first nodes: from now on they are in the beam, alone.
+    pub(crate) fn enter(&self, entry: u32, scratch: &mut Scratch, counts: impl Fn(u32) -> bool) {
+        let Scratch { prepared, visited, beam, .. } = scratch;
+        let mut started = false;
+        let read = self.posts.nearest(self.kernel, prepared.coarse(), |node, score| {
+            if visited.mark(node) {
+                beam.offer(node, score, || counts(node));
+                started = true;
+            }
+        });
+        scratch.distances += read as u64;
+        if started {
+            return;
+        }
         let score = self.kernel.int4.dot(scratch.prepared.coarse(), self.links.code(entry));
         scratch.visited.mark(entry);
         scratch.distances += 1;

@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use super::plan::{Plan, fill, find, neighbours};
+use super::posts;
 use crate::Rows;
-use crate::frozen::Rule;
+use crate::frozen::{NODES_PER_POST, Rule, Walk};
 
 /// Of all nodes, one in this many joins at a time, at most.
 const BATCHES_MIN: usize = 50;
@@ -17,10 +18,15 @@ const LISTS: usize = 512;
 pub(super) fn grow<R: Rows + Sync + ?Sized>(plan: &mut Plan<'_, R>) {
     let order = shuffled(plan.nodes.len() as u32, plan.entry, plan.params.seed);
     let most = (order.len() / BATCHES_MIN).max(1);
+    // The first to join are a fair sample of all, and from then on whoever looks for its neighbours starts near them: in
+    // a large graph a walk from the entry may end among strangers.
+    let first = order.len() / NODES_PER_POST;
+    plan.posts = posts::gather(plan, &order[..first]);
     let mut joined = 1;
     while joined < order.len() {
         let batch = &order[joined..order.len().min(joined + joined.min(most))];
-        let links = look(plan, batch);
+        let walk = if joined < first { Walk::over(plan.links()) } else { plan.walk() };
+        let links = look(plan, walk, batch);
         for (from, to) in links.chunk_by(|a, b| a.0 == b.0).map(|list| (list[0].0, list)) {
             let near: Vec<u32> = to.iter().map(|(_, to)| *to).collect();
             let start = from as usize * plan.degree;
@@ -32,7 +38,7 @@ pub(super) fn grow<R: Rows + Sync + ?Sized>(plan: &mut Plan<'_, R>) {
 }
 
 /// The neighbours that each node of a batch chooses, as pairs of the node and one of them, in the batch's order.
-fn look<R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>, batch: &[u32]) -> Vec<(u32, u32)> {
+fn look<R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>, walk: Walk<'_>, batch: &[u32]) -> Vec<(u32, u32)> {
     let width = plan.params.beam.max(plan.params.degree);
     let rule = Rule::fixed(width);
     let chunks = batch.par_chunks(CHUNK).map(|chunk| {
@@ -40,7 +46,7 @@ fn look<R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>, batch: &[u32]) -> Vec<(u32,
             let mut links = Vec::with_capacity(chunk.len() * plan.params.degree);
             for node in chunk {
                 worker.scratch.prepared.prepare(&plan.grid, plan.vector(*node));
-                find(worker, plan.links(), plan.entry, rule);
+                find(worker, walk, plan.entry, rule);
                 plan.prune(worker);
                 links.extend(worker.kept.iter().map(|near| (*node, *near)));
             }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::plan::{Plan, Worker, neighbours};
 use crate::Rows;
-use crate::frozen::{END, Rule, Walk};
+use crate::frozen::{END, Rule};
 
 /// Answers of a query that are linked.
 const ANSWERS: usize = 10;
@@ -46,10 +46,10 @@ fn together<R: Rows + Sync + ?Sized>(
     worker: &mut Worker,
     pairs: &mut Vec<(u32, u32, u32)>,
 ) {
-    let (links, scratch) = (plan.links(), &mut worker.scratch);
+    let (walk, scratch) = (plan.walk(), &mut worker.scratch);
     scratch.prepared.prepare(&plan.grid, query);
-    scratch.start(links.nodes, Rule::fixed(BEAM));
-    Walk::over(links).run(plan.entry, scratch);
+    scratch.start(walk.links.nodes, Rule::fixed(BEAM));
+    walk.run(plan.entry, scratch);
     worker.kept.clear();
     worker.kept.extend(scratch.beam.answers().take(ANSWERS).map(|(node, _)| node));
     for (rank, one) in worker.kept.iter().enumerate() {

@@ -14,11 +14,12 @@ mod connect;
 mod grow;
 mod learn;
 mod plan;
+mod posts;
 mod prune;
 mod twins;
 
 use crate::build_error::check_unit;
-use crate::frozen::{Draft, Kind, NODES_MAX, order};
+use crate::frozen::{Draft, Kind, NODES_MAX, NODES_PER_POST, order};
 use crate::{BuildError, Rows};
 use plan::Plan;
 
@@ -107,15 +108,20 @@ pub(crate) fn freeze<R: Rows + Sync + ?Sized>(
 impl<R: Rows + Sync + ?Sized> Plan<'_, R> {
     /// Measures the finished graph and writes it.
     fn freeze(
-        self,
+        mut self,
         training: Option<&(dyn Rows + Sync)>,
         (kind, beam): (Kind, usize),
         learned: usize,
         twins: twins::Twins,
     ) -> Vec<u8> {
-        let calibration = calibrate::calibrate(&self, training);
         let order = order(&self.links(), self.entry);
-        let Plan { rows, nodes, grid, entry, degree, lists, .. } = self;
-        Draft { kind, beam, learned, entry, degree, lists, rows: nodes, twins, grid, calibration }.encode(rows, &order)
+        if self.posts.nodes.is_empty() {
+            let spread: Vec<u32> = order.iter().step_by(NODES_PER_POST).copied().collect();
+            self.posts = posts::gather(&self, &spread);
+        }
+        let calibration = calibrate::calibrate(&self, training);
+        let Plan { rows, nodes, grid, entry, degree, lists, posts, .. } = self;
+        Draft { kind, beam, learned, entry, degree, lists, rows: nodes, twins, grid, posts, calibration }
+            .encode(rows, &order)
     }
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::twins::Twins;
 use super::{Lists, VamanaParams};
 use crate::Rows;
-use crate::frozen::{END, Grid, Links, Prepared, Scratch, Walk, code_bytes};
+use crate::frozen::{ChosenPosts, END, Grid, Links, Prepared, Scratch, Walk, code_bytes};
 
 /// A cache line.
 const LINE: usize = 64;
@@ -17,7 +17,7 @@ pub(super) struct Plan<'r, R: ?Sized> {
     /// The row of each node.
     pub(super) nodes: Vec<u32>,
     pub(super) params: VamanaParams,
-    pub(super) grid: Grid,
+    pub(super) grid: Grid<'static>,
     codes: Vec<u8>,
     /// Where in `codes` the first cache line begins.
     codes_from: usize,
@@ -28,6 +28,8 @@ pub(super) struct Plan<'r, R: ?Sized> {
     /// Slots that growing may fill; what is left is for training queries.
     pub(super) grown: usize,
     pub(super) entry: u32,
+    /// Where walks start, once these nodes have joined.
+    pub(super) posts: ChosenPosts,
     workers: Mutex<Vec<Worker>>,
 }
 
@@ -67,7 +69,8 @@ impl<'r, R: Rows + Sync + ?Sized> Plan<'r, R> {
         body.par_chunks_mut(size).zip(&nodes).for_each(|(code, row)| grid.encode(rows.row(*row), code, &mut []));
         let lists = vec![END.to_le_bytes(); nodes.len() * degree];
         let workers = Mutex::default();
-        Self { rows, nodes, params, grid, codes, codes_from, lists, degree, grown, entry: 0, workers }
+        let posts = ChosenPosts::default();
+        Self { rows, nodes, params, grid, codes, codes_from, lists, degree, grown, entry: 0, posts, workers }
     }
 
     /// The graph so far, as a walk sees it.
@@ -75,6 +78,11 @@ impl<'r, R: Rows + Sync + ?Sized> Plan<'r, R> {
         let code_bytes = code_bytes(self.rows.dim());
         let codes = &self.codes[self.codes_from..self.codes_from + self.nodes.len() * code_bytes];
         Links { codes, lists: self.lists.as_flattened(), code_bytes, degree: self.degree, nodes: self.nodes.len() }
+    }
+
+    /// Walks over the graph so far, from the posts.
+    pub(super) fn walk(&self) -> Walk<'_> {
+        Walk::from_posts(self.links(), self.posts.view())
     }
 
     /// The vector of a node.
@@ -117,11 +125,11 @@ pub(super) struct Candidate {
     pub(super) score: f32,
 }
 
-/// Takes the worker's query from its candidates' point of view: every node that a walk over `links` finds.
-pub(super) fn find(worker: &mut Worker, links: Links<'_>, entry: u32, rule: crate::frozen::Rule) {
+/// The worker's candidates: every node that a walk for its query finds.
+pub(super) fn find(worker: &mut Worker, walk: Walk<'_>, entry: u32, rule: crate::frozen::Rule) {
     let Worker { scratch, candidates, .. } = worker;
-    scratch.start(links.nodes, rule);
-    Walk::over(links).run(entry, scratch);
+    scratch.start(walk.links.nodes, rule);
+    walk.run(entry, scratch);
     candidates.clear();
     let found = scratch.beam.answers();
     candidates.extend(found.map(|(node, product)| Candidate { node, score: scratch.prepared.score(product) }));
