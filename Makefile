@@ -116,7 +116,7 @@ bench-once: setup
 .PHONY: eval-demo
 eval-demo: $(CACHE)/venv-train/.stamp
 	$(TRAIN) -m fromagerie.train.data --out $(CACHE)/train-data
-	$(TRAIN) -m fromagerie.train.eval --data $(CACHE)/train-data
+	$(TRAIN) -m fromagerie.train.eval --data $(CACHE)/train-data --seeds 3
 
 $(CACHE)/venv-train/.stamp: python/pyproject.toml
 	python3 -m venv $(CACHE)/venv-train

@@ -66,7 +66,7 @@ def assemble(out: Path) -> List[dict]:
     wordnet = WordNet(packages / "debian/usr/share/wordnet")
     items = read_items(packages, wordnet)
     splits = assign(items, wordnet, CORE, TEST_PICTURES, VALIDATION_PICTURES, SEED)
-    from .teacher import embed
+    from .sentences import embed
 
     splits = purge_near(items, splits, embed)
     assert not leaks(items, splits, wordnet), "a held-out concept is named in training"

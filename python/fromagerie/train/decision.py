@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
 
-import numpy as np
 import torch
 
 from .dialogues import Piece
@@ -39,13 +38,11 @@ def embed(lm: Llama, ids: Sequence[int], pictures: torch.Tensor) -> torch.Tensor
 @torch.inference_mode()
 def read(lm: Llama, past: Past, dialogues: Sequence[List[Piece]], pictures: torch.Tensor) -> Positions:
     """Runs every dialogue on top of the preamble and collects its judged positions."""
-    start, out = past[0][0].shape[2], []
+    out = []
     for number, pieces in enumerate(dialogues):
         ids = [i for piece, _ in pieces for i in piece]
         labels = [label for piece, label in pieces for _ in piece]
-        n = len(ids)
-        allowed = torch.cat([torch.ones(n, start, dtype=torch.bool), torch.ones(n, n, dtype=torch.bool).tril()], 1)[None]
-        hidden = lm.forward(embed(lm, ids, pictures), torch.arange(start, start + n)[None], allowed, past).hidden[0][0]
+        hidden = lm.forward(embed(lm, ids, pictures), past).final[0]
         judged = [i for i, label in enumerate(labels) if label is not None]
         logits = lm.logits(hidden[judged])
         out.append((hidden[judged], logits.logsumexp(1), logits.max(1).values, torch.tensor([labels[i] for i in judged]), torch.full((len(judged),), number)))

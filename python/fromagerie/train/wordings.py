@@ -1,16 +1,14 @@
 """The sentences in which a caption meets `[RET]`: plain captions, and the dialogues the product really reads.
 
-A text is a list of token ids in which `RET` marks places where an image could stand. The marks are invisible to what
-follows (see `states.py`), so that one pass serves several places. A word at position 0 would lie on the model's
-attention sink, hence BOS first, always.
+`[RET]` stands at the end of a text. A word at position 0 would lie on the model's attention sink, hence BOS first, always.
 
-Read next: `dialogue.py` (the preamble), `states.py`.
+Read next: `states.py` (who reads them).
 """
 
 from __future__ import annotations
 
 import random
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, List
 
 from .captions import phrase
 
@@ -40,23 +38,19 @@ REPLIES = [
     "Here is {x}.", "Here is {x}.", "Here is {x}.", "Here is a picture of {x}.", "Sure, here is {x}.", "This is {x}.", "Here is another picture of {x}.",
 ]  # fmt: skip
 
-# The places where [RET] can stand, by name, "shipped" as the 8-bit decoder reads them, ", draw 1" in another wording; `report` gives retrieval for each.
-PLAIN, REPLY, DIRECT, BARE_CHAT = "plain", "chat reply", "chat direct", "chat reply, no preamble"
-WORDINGS: Dict[str, List[str]] = {"plain": [PLAIN], "chat": [DIRECT, REPLY], "bare": [BARE_CHAT], "q8plain": ["plain, shipped"], "q8chat": ["chat reply, shipped"]}
+PLAIN, REPLY = "plain", "reply"
 
 
-def texts(kind: str, caption: str, encode: Callable[[str], List[int]], draw: int = 0) -> Tuple[List[int], int]:
-    """Token ids with `RET` marks for one caption, in the order of `WORDINGS[kind]`, and the number of marks.
+def text(kind: str, caption: str, encode: Callable[[str], List[int]], draw: int = 0) -> List[int]:
+    """Token ids of one caption in a wording, `[RET]` last.
 
-    `draw` picks other wordings for the same caption; everything is decided by the caption and `draw` alone.
-    From draw 2 on the reply is always "Here is X.", which is what the model says most.
-    The preamble of `chat` is not part of it: it is the shared prefix.
+    `draw` picks other wordings for the same caption; everything is decided by the caption and `draw` alone. From draw 2 on the
+    reply is always "Here is X.", which is what the model says most. The preamble of a reply is not part of it: it is
+    the shared prefix.
     """
     x = phrase(caption)
-    pick = random.Random(f"{caption}/{kind}/{draw}")
+    if kind == PLAIN:
+        return encode(f"<|im_start|>a picture of {x}") + [RET]
+    pick = random.Random(f"{caption}/chat/{draw}")
     ask, reply = pick.choice(ASKS).format(x=x), pick.choice(REPLIES if draw < 2 else REPLIES[:1]).format(x=x)
-    if kind == "plain":
-        return encode(f"<|im_start|>a picture of {x}") + [RET], 1
-    if kind == "bare":
-        return encode(f"{USER}{ask}{END}{ASSISTANT}{reply}") + [RET], 1
-    return encode(f"{USER}{ask}{END}{ASSISTANT}") + [RET] + encode(reply) + [RET], 2
+    return encode(f"{USER}{ask}{END}{ASSISTANT}") + encode(reply) + [RET]

@@ -1,39 +1,67 @@
-"""Goal: `[RET]` reads the text and the text never reads `[RET]`. Method: a tiny random Llama, with and without marks."""
+"""Goal: the frozen model reads a text the same way in one piece and on a cached prefix, and an interrupted cache goes on.
+Method: a tiny random Llama; a stand-in for the shipped decoder."""
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from fromagerie.train.states import RET, marked_states, positions, visibility  # noqa: E402
+from fromagerie.train import states  # noqa: E402
+from fromagerie.train.wordings import RET, text  # noqa: E402
 
 from tiny_llama import llama  # noqa: E402
 
 
-@pytest.fixture
-def tiny():
-    """A random Llama."""
-    return llama()
+def test_a_cached_prefix_changes_nothing():
+    lm = llama()
+    rows = lambda *ids: lm.embeddings[torch.tensor([ids])]
+    whole = lm.forward(rows(1, 3, 7, 9), layers=[1, 3]).hidden
+    split = lm.forward(rows(7, 9), lm.prefix([1, 3]), [1, 3]).hidden
+    assert all(torch.allclose(a[:, 2:], b, atol=1e-5) for a, b in zip(whole, split))
 
 
-def test_marks_are_invisible_and_take_no_place():
-    ids = torch.tensor([[1, RET, 5, RET]])
-    assert positions(ids).tolist() == [[0, 1, 1, 2]]
-    assert visibility(ids)[0].int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 1, 1]]
+def test_stopping_at_the_highest_wanted_layer_gives_the_same():
+    lm = llama()
+    x = lm.embeddings[torch.tensor([[1, 7, 4]])]
+    assert torch.equal(lm.forward(x, layers=[1]).hidden[0], lm.forward(x, layers=[1, 3]).hidden[0])
 
 
-def test_one_pass_with_two_marks_equals_two_passes(tiny):
-    both = marked_states(tiny, [[1, 7, RET, 9, 4, RET]], [1, 2, 3])
-    early = marked_states(tiny, [[1, 7, RET]], [1, 2, 3])
-    late = marked_states(tiny, [[1, 7, 9, 4, RET]], [1, 2, 3])
-    assert np.allclose(both[:, 0], early[:, 0], atol=2e-3) and np.allclose(both[:, 1], late[:, 0], atol=2e-3)
+def test_a_text_ends_in_its_only_mark_and_is_decided_by_caption_and_draw():
+    encode = lambda s: [ord(c) for c in s]
+    for kind in ("plain", "reply"):
+        ids = text(kind, "hedgehog", encode, 0)
+        assert ids.count(RET) == 1 and ids[-1] == RET and ids == text(kind, "hedgehog", encode, 0)
+    assert bytes(text("reply", "hedgehog", encode, 2)[:-1]).decode().endswith("Here is a hedgehog.")
 
 
-def test_a_cached_prefix_changes_nothing(tiny):
-    whole = marked_states(tiny, [[1, 3, 7, 9, RET]], [3])
-    split = marked_states(tiny, [[7, 9, RET]], [3], tiny.prefix([1, 3]))
-    assert np.allclose(whole, split, atol=2e-3)
+class Counting:
+    """A decoder whose state is the length of the text, and which dies on its second chunk if told to."""
+
+    past, read, dies = {}, 0, False
+
+    def __init__(self, *_):
+        pass
+
+    def prefix(self, _):
+        return {}
+
+    def last(self, sequences, _):
+        if Counting.dies and Counting.read:
+            raise KeyboardInterrupt
+        Counting.read += len(sequences)
+        return np.array([[[len(s)] * 576] for s in sequences], np.float16)
 
 
-def test_stopping_at_the_highest_wanted_layer_gives_the_same(tiny):
-    assert np.allclose(marked_states(tiny, [[1, 7, RET]], [1])[:, :, 0], marked_states(tiny, [[1, 7, RET]], [1, 3])[:, :, 0])
+def test_a_stopped_cache_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(states, "Decoder", Counting)
+    monkeypatch.setattr(states, "CHUNK", 2)
+    monkeypatch.setattr(states, "load_lm", lambda: (llama(), lambda s: [ord(c) for c in s], None))
+    captions, Counting.dies = ["cat", "red car", "hedgehog"], True
+    with pytest.raises(KeyboardInterrupt):
+        states.cached(tmp_path, "plain", captions, 0, [8])
+    Counting.dies = False
+    path = states.cached(tmp_path, "plain", captions, 0, [8])
+    with np.load(path) as f:
+        found = dict(zip(f["captions"].tolist(), f["states"][:, 0, 0].tolist()))
+    assert Counting.read == 3, "nothing is read twice"
+    assert found == {c: len(text("plain", c, lambda s: [ord(x) for x in s])) for c in captions}

@@ -8,12 +8,13 @@ CONFIG = {
     "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 16, "head_dim": 4,
     "rope_theta": 10000.0, "rms_norm_eps": 1e-5,
 }  # fmt: skip
+VOCABULARY = 40
 
 
 def llama() -> Llama:
     """The same numbers every time."""
     draw = torch.Generator().manual_seed(0)
-    w = {"model.embed_tokens.weight": torch.randn(40, 16, generator=draw), "model.norm.weight": torch.ones(16)}
+    w = {"model.embed_tokens.weight": torch.randn(VOCABULARY, 16, generator=draw), "model.norm.weight": torch.ones(16)}
     for i in range(3):
         p = f"model.layers.{i}."
         for name, shape in {

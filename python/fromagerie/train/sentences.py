@@ -1,6 +1,6 @@
-"""The sentence encoder all-MiniLM-L6-v2: a yardstick for "nearly the same caption", and a teacher of soft targets.
+"""The sentence encoder all-MiniLM-L6-v2: a yardstick for "nearly the same caption", and a text side to compare with.
 
-It is not part of the model and ships with nothing: training alone asks it which captions are alike.
+It is not part of the model, ships with nothing, and nothing is trained on it.
 """
 
 from __future__ import annotations
