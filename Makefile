@@ -100,6 +100,15 @@ bench-ann: $(CACHE)/venv-ann/.stamp
 	cargo build --release -p fromagerie-bench --bin contender
 	$(CACHE)/venv-ann/bin/python bench/ann/run.py --rows $(ROWS) --rivals hnswlib,svs,faiss --out bench/results/ann
 
+## bench-layers: the same graph bare, through a collection, and over gRPC, measured
+LAYERS := $(CACHE)/layers
+.PHONY: bench-layers
+bench-layers: $(CACHE)/venv-ann/.stamp
+	cargo build --release -p fromagerie-bench --bin layers -p fromagerie-server
+	PYTHONPATH=bench/ann $(CACHE)/venv-ann/bin/python -c 'import data, pathlib; data.make(pathlib.Path("$(LAYERS)/data"), $(ROWS))'
+	target/release/layers --base $(LAYERS)/data/base.npy --queries $(LAYERS)/data/queries_rows.npy --server $(BIN) \
+		--work $(LAYERS) --out bench/results/layers.json
+
 $(CACHE)/venv-ann/.stamp:
 	python3 -m venv $(CACHE)/venv-ann
 	$(CACHE)/venv-ann/bin/python -m pip install --quiet numpy==2.4.6 hnswlib==0.8.0 scalable-vs==0.5.0 faiss-cpu==1.15.1

@@ -78,5 +78,5 @@ impl Database {
 /// Who makes the graphs of segments that a repair writes anew; nobody where the settings are not understood.
 fn builder_of(spec: &CollectionSpec) -> Option<Arc<dyn SegmentBuilder>> {
     let settings: Settings = serde_json::from_str(&spec.settings).ok()?;
-    Some(Arc::new(GraphBuilder { kind: settings.index }))
+    Some(Arc::new(GraphBuilder { kind: settings.index, usage: None }))
 }

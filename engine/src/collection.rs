@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fromagerie_models::{ImageEncoding, Pixels};
+use rayon::prelude::*;
+
 use fromagerie_storage::{Batch, CollectionStats, CompactReport, Op, Receipt, Record, Snapshot, VectorType, Watch};
 
 use crate::encoder::{DecodedImage, EncodedImage};
@@ -12,8 +14,9 @@ use crate::item::{Content, Document, Item, StoredItem};
 use crate::model::LoadedModel;
 use crate::model_slot::ModelSlot;
 use crate::query::{Hit, LIMIT_MAX, Query, Term};
-use crate::retrieve::{self, SearchStats};
+use crate::retrieve::{self, Ask, SearchStats};
 use crate::settings::{GraphBuilder, IndexKind, Settings};
+use crate::usage::{Usage, UsageStats, Usages};
 use crate::vector::{combine, unit};
 
 /// One item whose picture, if it has one, is decoded.
@@ -37,16 +40,24 @@ pub struct Collection {
     models: Arc<ModelSlot>,
     stored: fromagerie_storage::Collection,
     kind: IndexKind,
+    usage: Arc<Usage>,
+    // Writes what is known when the last handle goes.
+    _usages: Arc<Usages>,
 }
 
 impl Collection {
-    pub(crate) fn new(models: Arc<ModelSlot>, stored: fromagerie_storage::Collection) -> Result<Collection> {
+    pub(crate) fn new(
+        models: Arc<ModelSlot>,
+        usages: Arc<Usages>,
+        stored: fromagerie_storage::Collection,
+    ) -> Result<Collection> {
         let settings: Settings = serde_json::from_str(&stored.spec().settings).map_err(|e| Error::OtherVersion {
             collection: stored.name().to_owned(),
             problem: format!("its settings are not understood: {e}"),
         })?;
-        stored.set_segment_builder(Arc::new(GraphBuilder { kind: settings.index }));
-        Ok(Collection { models, stored, kind: settings.index })
+        let usage = usages.of(&stored, settings.queries_kept);
+        stored.set_segment_builder(Arc::new(GraphBuilder { kind: settings.index, usage: Some(usage.clone()) }));
+        Ok(Collection { models, stored, kind: settings.index, usage, _usages: usages })
     }
 
     /// Its name.
@@ -159,6 +170,28 @@ impl Collection {
         self.search_vector(&vector, query, limit, cancelled)
     }
 
+    /// Many searches, each with its limit, of the collection as it is now, on all cores; answers in the order of the queries.
+    ///
+    /// # Errors
+    /// What is wrong with the first query that cannot be answered: none is then.
+    pub fn search_batch(
+        &self,
+        queries: &[(Query, usize)],
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<(Vec<Hit>, SearchStats)>> {
+        let snapshot = self.stored.snapshot();
+        let numbered = |(number, error)| Error::InBatch { number, error: Box::new(error) };
+        let asked = queries.iter().enumerate();
+        let vectors = asked.map(|(number, (query, _))| self.query_vector(query).map_err(|e| numbered((number, e))));
+        let vectors = vectors.collect::<Result<Vec<_>>>()?;
+        let asked = queries.par_iter().zip(&vectors).enumerate();
+        let searched = asked.map(|(number, ((query, limit), vector))| {
+            self.search_snapshot(&snapshot, vector, (query, *limit), &|| cancelled())
+                .map_err(|error| numbered((number, error)))
+        });
+        searched.collect()
+    }
+
     /// Searches with `vector` (`[dim]`, unit length) in the place of the query's terms.
     pub(crate) fn search_vector(
         &self,
@@ -167,15 +200,46 @@ impl Collection {
         limit: usize,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<(Vec<Hit>, SearchStats)> {
+        self.search_snapshot(&self.stored.snapshot(), vector, (query, limit), cancelled)
+    }
+
+    fn search_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        vector: &[f32],
+        (query, limit): (&Query, usize),
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(Vec<Hit>, SearchStats)> {
         if !(1..=LIMIT_MAX).contains(&limit) {
             return Err(Error::OutOfRange { name: "limit", value: limit.to_string(), allowed: "1 to 1000" });
         }
         if let Some(recall) = query.recall.filter(|recall| !(0.8..=0.999).contains(recall)) {
             return Err(Error::OutOfRange { name: "recall", value: recall.to_string(), allowed: "0.8 to 0.999" });
         }
-        let mut exact = query.clone();
-        exact.exact |= self.kind == IndexKind::Flat;
-        retrieve::search(&self.stored.snapshot(), vector, limit, &exact, cancelled)
+        let exact = query.exact || self.kind == IndexKind::Flat;
+        let ask = Ask { vector, limit, query, exact, cancelled, memory: Some(self.usage.memory()) };
+        let (found, stats) = retrieve::nearest(snapshot, &ask)?;
+        self.usage.note(&self.stored, snapshot, (&ask, &found), stats.graph_segments > 0);
+        Ok((retrieve::hits(snapshot, &found)?, stats))
+    }
+
+    /// What is known of how the collection is used: queries received and kept, and the recall of sampled searches.
+    pub fn usage(&self) -> UsageStats {
+        self.usage.stats()
+    }
+
+    /// Makes all graphs anew, so that they learn from the queries received so far, and from `queries` (each `[dim]`, any
+    /// non-zero norm), which are not kept. As [`Self::compact`] besides.
+    ///
+    /// # Errors
+    /// A query that is no vector of this collection, before anything is done; else as [`Self::compact`].
+    pub fn learn(&self, queries: Vec<Vec<f32>>, watch: Watch<'_>) -> Result<CompactReport> {
+        let queries = queries.into_iter().map(|query| self.checked(query)).collect::<Result<Vec<_>>>()?;
+        Ok(self.usage.with_training(queries.concat(), || self.stored.rebuild(watch))?)
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.stored.id()
     }
 
     /// What the collection costs on disk and in memory, by part.

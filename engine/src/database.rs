@@ -13,7 +13,8 @@ use crate::model::LoadedModel;
 use crate::model_slot::{ModelSlot, Options};
 use crate::name::check_name;
 use crate::query::Term;
-use crate::settings::{GraphBuilder, IndexKind, Settings};
+use crate::settings::{IndexKind, Settings};
+use crate::usage::{QUERIES_KEPT, QUERIES_KEPT_MAX, Usages};
 
 /// How a collection is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +27,9 @@ pub struct NewCollection {
     pub index: IndexKind,
     /// How the elements of vectors are kept.
     pub vector_type: VectorType,
+    /// Vectors of received queries that are kept, from which the next graphs learn, up to 65,536: a fair sample of all that
+    /// came, on disk beside the collection. `None`: 4,096. 0: nothing is kept.
+    pub queries_kept: Option<u32>,
 }
 
 /// A database: one directory. Cheap to clone; clones share everything.
@@ -51,6 +55,7 @@ struct Inner {
     directory: PathBuf,
     models: Arc<ModelSlot>,
     contexts: HeldContexts,
+    usages: Arc<Usages>,
 }
 
 impl Database {
@@ -78,7 +83,8 @@ impl Database {
         let storage = StoreOptions { create: options.create, ..options.storage.clone() };
         let store = if options.read_only { Store::open_read_only(path, storage)? } else { Store::open(path, storage)? };
         let contexts = HeldContexts::new(options.context_bytes_max);
-        let inner = Inner { store, directory: path.to_owned(), models: Arc::new(models), contexts };
+        let usages = Arc::new(Usages::new(options.recall_budget, options.memory_graph_rows));
+        let inner = Inner { store, directory: path.to_owned(), models: Arc::new(models), contexts, usages };
         Ok(Database { inner: Arc::new(inner) })
     }
 
@@ -110,7 +116,11 @@ impl Database {
     pub fn open_collection(&self, name: &str) -> Result<Collection> {
         check_name("collection", name)?;
         let stored = self.named(name, self.inner.store.collection(name))?;
-        Collection::new(self.inner.models.clone(), stored)
+        self.wrap(stored)
+    }
+
+    fn wrap(&self, stored: fromagerie_storage::Collection) -> Result<Collection> {
+        Collection::new(self.inner.models.clone(), self.inner.usages.clone(), stored)
     }
 
     /// What storage found under a name; when there is nothing, the names there are.
@@ -156,12 +166,16 @@ impl Database {
         if !(1..=4096).contains(&dim) {
             return Err(Error::OutOfRange { name: "dim", value: dim.to_string(), allowed: "1 to 4096" });
         }
-        let settings = Settings { index: new.index };
+        let queries_kept = new.queries_kept.unwrap_or(QUERIES_KEPT);
+        if queries_kept > QUERIES_KEPT_MAX {
+            let (name, value) = ("queries_kept", queries_kept.to_string());
+            return Err(Error::OutOfRange { name, value, allowed: "0 to 65536" });
+        }
+        let settings = Settings { index: new.index, queries_kept };
         let (dim, vector_type) = (dim as u32, new.vector_type);
         let spec = CollectionSpec { dim, vector_type, space, feature_dim, settings: settings.to_json() };
         let stored = self.inner.store.create_collection(name, spec)?;
-        stored.set_segment_builder(Arc::new(GraphBuilder { kind: new.index }));
-        Collection::new(self.inner.models.clone(), stored)
+        self.wrap(stored)
     }
 
     /// Every collection, by name.
@@ -170,13 +184,14 @@ impl Database {
             .store
             .collections()
             .into_iter()
-            .map(|info| Collection::new(self.inner.models.clone(), self.inner.store.collection(&info.name)?))
+            .map(|info| self.wrap(self.inner.store.collection(&info.name)?))
             .collect()
     }
 
     /// Deletes a collection with all its items.
     pub fn drop_collection(&self, name: &str) -> Result<()> {
-        self.open_collection(name)?;
+        let id = self.open_collection(name)?.id();
+        self.inner.usages.forget(id);
         Ok(self.inner.store.drop_collection(name)?)
     }
 

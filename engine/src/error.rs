@@ -20,6 +20,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A search of a batch, counted from 0; none of the batch is answered.
+    #[error("search {number} of the batch: {error}")]
+    InBatch {
+        /// Which one.
+        number: usize,
+        /// What is wrong with it.
+        error: Box<Error>,
+    },
     /// The bytes below: a lock, a damaged file, a full disk.
     #[error(transparent)]
     Storage(#[from] StorageError),

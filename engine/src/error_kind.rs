@@ -10,6 +10,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         use Error as E;
         match self {
+            E::InBatch { error, .. } => error.kind(),
             E::Storage(error) => storage_kind(error),
             E::Model(error) => model_kind(error),
             E::Image(_) => ErrorKind::InvalidArgument,
@@ -44,6 +45,7 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         use Error as E;
         match self {
+            E::InBatch { error, .. } => error.reason(),
             E::Storage(error) => storage_reason(error),
             E::Model(error) => model_reason(error),
             E::Image(error) => image_reason(error),
@@ -79,6 +81,11 @@ impl Error {
     /// The values that the message speaks of, by name.
     pub fn metadata(&self) -> Vec<(String, String)> {
         use Error as E;
+        if let E::InBatch { number, error } = self {
+            let mut pairs = error.metadata();
+            pairs.push(("search".to_owned(), number.to_string()));
+            return pairs;
+        }
         let pairs: Vec<(&str, String)> = match self {
             E::UnknownCollection { name, known } => vec![("collection", name.clone()), ("known", known.join(","))],
             E::UnknownKey { collection, key } => vec![("collection", collection.clone()), ("key", key.clone())],

@@ -35,6 +35,7 @@ mod name;
 mod query;
 mod retrieve;
 mod settings;
+mod usage;
 mod vector;
 
 pub use collection::{Collection, Upserted};
@@ -56,3 +57,4 @@ pub use model_slot::{BUNDLE_VARIABLE, Options, load_bundle};
 pub use query::{Hit, LIMIT_MAX, Query, Term};
 pub use retrieve::SearchStats;
 pub use settings::IndexKind;
+pub use usage::{RecallEstimate, UsageStats};

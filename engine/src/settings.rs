@@ -1,10 +1,15 @@
 //! How a collection is indexed: what its spec keeps, and the graph of a segment that is being sealed.
 
+use std::sync::Arc;
+
 use fromagerie_index::hnsw::{self, HnswParams};
 use fromagerie_index::vamana::{self, VamanaParams};
-use fromagerie_index::{BuildError, DenseRows};
-use fromagerie_storage::SegmentBuilder;
+use fromagerie_index::{BuildError, DenseRows, Rows};
+use fromagerie_storage::{PayloadLister, SegmentBuilder};
 use serde::{Deserialize, Serialize};
+
+use crate::retrieve::Lister;
+use crate::usage::{QUERIES_KEPT, Usage};
 
 /// Sealed segments with fewer rows get no graph: scanning them is as fast.
 const GRAPH_ROWS_MIN: usize = 8192;
@@ -23,10 +28,18 @@ pub enum IndexKind {
 }
 
 /// What the engine keeps in a collection's spec.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) index: IndexKind,
+    /// Received queries that are kept, so that graphs learn from them.
+    #[serde(default = "queries_kept")]
+    pub(crate) queries_kept: u32,
+}
+
+/// Collections that were made before there was a choice keep queries, as new ones do.
+fn queries_kept() -> u32 {
+    QUERIES_KEPT
 }
 
 impl Settings {
@@ -35,9 +48,11 @@ impl Settings {
     }
 }
 
-/// Builds the graph of a segment that is being sealed.
+/// Builds the graph of a segment that is being sealed, and lists its payloads.
 pub(crate) struct GraphBuilder {
     pub(crate) kind: IndexKind,
+    /// Whose queries the graph learns from; none for a repair, which has no collection open.
+    pub(crate) usage: Option<Arc<Usage>>,
 }
 
 impl SegmentBuilder for GraphBuilder {
@@ -48,7 +63,12 @@ impl SegmentBuilder for GraphBuilder {
     fn build(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
         let rows = DenseRows::new(vectors, dim)?;
         let built: Result<_, BuildError> = match self.kind {
-            IndexKind::Vamana => vamana::build(&rows, None, VamanaParams::default()),
+            IndexKind::Vamana => {
+                let queries = self.usage.as_ref().map(|usage| usage.queries()).unwrap_or_default();
+                let queries = DenseRows::new(&queries, dim);
+                let training = queries.as_ref().map(|queries| queries as &(dyn Rows + Sync));
+                vamana::build(&rows, training, VamanaParams::default())
+            }
             IndexKind::Hnsw => hnsw::build(&rows, HnswParams::default()),
             IndexKind::Flat => return None,
         };
@@ -59,5 +79,9 @@ impl SegmentBuilder for GraphBuilder {
                 None
             }
         }
+    }
+
+    fn payloads(&self) -> Option<Box<dyn PayloadLister>> {
+        Some(Box::<Lister>::default())
     }
 }

@@ -41,13 +41,13 @@ mod store;
 mod verify;
 
 pub use batch::{Batch, CollectionSpec, Document, KEY_BYTES_MAX, Op, Receipt, Record, VectorType};
-pub use collection::{Collection, CollectionStats, CompactReport, PartBytes, SegmentBuilder};
+pub use collection::{Collection, CollectionStats, CompactReport, PartBytes};
 pub use copy::CopyReport;
 pub use error::{Damage, StorageError};
 pub use mmap::Mapping;
 pub use progress::{Progress, Watch};
 pub use repair::{CatalogRepair, LostBatches, LostRows, RepairReport};
-pub use segment::{SegmentView, Vectors};
+pub use segment::{PayloadLister, SegmentBuilder, SegmentView, Vectors};
 pub use snapshot::{Location, Snapshot};
 pub use store::{BuilderOf, CollectionInfo, DamagedCollection, OpenNote, Store, StoreOptions};
 pub use verify::VerifyReport;

@@ -189,7 +189,7 @@ async fn bad_requests_get_one_error_info_each() {
     let mut collections = CollectionServiceClient::new(channel.clone());
     let mut search = SearchServiceClient::new(channel.clone());
     let mut models = ModelServiceClient::new(channel);
-    let plain = v1::CreateCollectionRequest { name: "plain".into(), dim: 3, vectors_only: true, index: 0 };
+    let plain = v1::CreateCollectionRequest { name: "plain".into(), dim: 3, vectors_only: true, ..Default::default() };
     collections.create_collection(plain).await.unwrap();
     let vector = |values: Vec<f32>| v1::Item {
         key: "k".into(),
@@ -252,7 +252,11 @@ async fn a_server_is_looked_after_while_it_serves() {
     collections.upsert_items(items).await.unwrap();
 
     let name = || "colours".to_owned();
-    let compacted = admin.compact_collection(v1::CompactCollectionRequest { name: name() }).await.unwrap().into_inner();
+    let compacted = admin
+        .compact_collection(v1::CompactCollectionRequest { name: name(), rebuild: false })
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(compacted.segments_after, 1);
     let stats = admin.get_collection_stats(v1::GetCollectionStatsRequest { name: name() }).await.unwrap().into_inner();
     assert_eq!((stats.item_count, stats.dead_row_count, stats.part_bytes["vectors"]), (2, 0, 2 * 6 * 4));

@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("engine", &["fromagerie-index", "fromagerie-models", "fromagerie-storage"]),
     ("server", &["fromagerie", "fromagerie-proto"]),
     ("tests", &[]),
-    ("bench", &["fromagerie", "fromagerie-index"]),
+    ("bench", &["fromagerie", "fromagerie-index", "fromagerie-proto"]),
 ];
 
 /// Each heavy dependency, and the only places that may name it.

@@ -22,6 +22,44 @@ pub fn search<R: Scored + ?Sized>(rows: &R, query: &Query<'_>) -> Result<Vec<Nei
     Ok(found)
 }
 
+/// [`search`] over the rows in `listed` alone, which are ascending: for a filter that lets few through.
+///
+/// # Errors
+/// As [`search`].
+///
+/// # Panics
+/// May panic on a row that is not there, as rows may.
+pub fn search_listed<R: Scored + ?Sized>(
+    rows: &R,
+    query: &Query<'_>,
+    listed: &[u32],
+) -> Result<Vec<Neighbor>, SearchError> {
+    query.check(rows)?;
+    let (mut top, mut found) = (Top::default(), Vec::new());
+    if query.k == 0 {
+        return Ok(found);
+    }
+    top.start(query.k.min(listed.len()));
+    for block in listed.chunks(BLOCK) {
+        query.check_cancelled()?;
+        let allowed = block.iter().copied().filter(|row| query.allows(*row));
+        score_some(rows, query.vector, allowed, offer(query, &mut top));
+    }
+    top.drain_into(&mut found);
+    Ok(found)
+}
+
+/// Puts what is good enough into `top`.
+fn offer<'t>(query: &'t Query<'_>, top: &'t mut Top) -> impl FnMut(u32, f32) + use<'t> {
+    let least = query.min_score;
+    move |row, score| {
+        let neighbor = Neighbor { row, score };
+        if !score.is_nan() && least.is_none_or(|least| score >= least) && top.wants(&neighbor) {
+            top.push(neighbor);
+        }
+    }
+}
+
 /// [`search`] with the caller's memory; the query has been checked.
 pub(crate) fn scan<R: Scored + ?Sized>(
     rows: &R,
@@ -39,15 +77,10 @@ pub(crate) fn scan<R: Scored + ?Sized>(
     while start < end {
         query.check_cancelled()?;
         let stop = end.min(start.saturating_add(BLOCK as u32));
-        let mut offer = |row: u32, score: f32| {
-            let neighbor = Neighbor { row, score };
-            if !score.is_nan() && query.is_good_enough(score) && top.wants(&neighbor) {
-                top.push(neighbor);
-            }
-        };
+        let offer = offer(query, top);
         match query.allow {
-            None => score_block(rows, query.vector, start, stop, &mut offer),
-            Some(allow) => score_allowed(rows, query.vector, start, stop, allow, &mut offer),
+            None => score_block(rows, query.vector, start, stop, offer),
+            Some(allow) => score_some(rows, query.vector, (start..stop).filter(|row| allow(*row)), offer),
         }
         start = stop;
     }
@@ -64,18 +97,17 @@ fn score_block<R: Scored + ?Sized>(rows: &R, vector: &[f32], start: u32, stop: u
     }
 }
 
-fn score_allowed<R: Scored + ?Sized>(
+/// Scores at most [`BLOCK`] rows.
+fn score_some<R: Scored + ?Sized>(
     rows: &R,
     vector: &[f32],
-    start: u32,
-    stop: u32,
-    allow: &dyn Fn(u32) -> bool,
+    some: impl Iterator<Item = u32>,
     mut offer: impl FnMut(u32, f32),
 ) {
     let mut allowed = [0; BLOCK];
     let mut count = 0;
-    for row in (start..stop).filter(|row| allow(*row)) {
-        allowed[count] = row;
+    for (place, row) in allowed.iter_mut().zip(some) {
+        *place = row;
         count += 1;
     }
     for some in allowed[..count].chunks(AT_ONCE) {
@@ -118,6 +150,22 @@ mod tests {
         assert_eq!(found(300, &Query { allow: Some(&|_| false), ..along }), [0u32; 0]);
         let near = (1.5f32).to_radians().cos();
         assert_eq!(found(300, &Query { min_score: Some(near), ..along }), [0, 1]);
+    }
+
+    #[test]
+    fn a_list_of_rows_is_a_filter() {
+        let data = circle(360);
+        let rows = DenseRows::new(&data, 2).expect("whole rows");
+        let listed: Vec<u32> = (0..360).filter(|row| row % 3 == 0).collect();
+        let vector = [0.0, 1.0];
+        for (k, least) in [(0, None), (5, None), (400, None), (50, Some(0.9))] {
+            let query = Query { min_score: least, allow: Some(&|row| row % 2 == 0), ..Query::new(&vector, k) };
+            let both = Query { allow: Some(&|row| row % 6 == 0), ..query };
+            assert_eq!(search_listed(&rows, &query, &listed), search(&rows, &both));
+        }
+        assert_eq!(search_listed(&rows, &Query::new(&vector, 3), &[]), Ok(Vec::new()));
+        let cancelled = Query { cancelled: Some(&|| true), ..Query::new(&vector, 3) };
+        assert_eq!(search_listed(&rows, &cancelled, &listed), Err(SearchError::Cancelled));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! One search over one snapshot: each segment is walked or scanned, the best of all are merged, and only then are
 //! documents fetched, for the hits alone.
 //!
-//! Read next: [`filter`] says which rows may be returned.
+//! Read next: [`allowed`] says which rows may be returned, [`payloads`] how a filter finds them,
+//! [`memory`] what happens when more rows are in memory than can be scanned.
 
-mod filter;
+mod allowed;
+pub(crate) mod memory;
+mod payloads;
 
 use std::cell::RefCell;
 
@@ -14,7 +17,9 @@ use fromagerie_storage::{SegmentView, Snapshot, Vectors};
 use crate::error::{Error, Result};
 use crate::item::Document;
 use crate::query::{Hit, Query};
-use filter::Allowed;
+use allowed::Allowed;
+use memory::MemoryGraph;
+pub(crate) use payloads::Lister;
 
 /// Recall when the caller leaves it to us.
 pub const RECALL_DEFAULT: f32 = 0.95;
@@ -32,85 +37,126 @@ pub struct SearchStats {
     pub degraded_segments: u32,
 }
 
+/// One search: the query and what it has been turned into.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    /// `[dim]`, unit length.
+    pub(crate) vector: &'a [f32],
+    pub(crate) limit: usize,
+    /// What may be returned, and how well to look.
+    pub(crate) query: &'a Query,
+    /// Whether no graph is walked.
+    pub(crate) exact: bool,
+    pub(crate) cancelled: &'a dyn Fn() -> bool,
+    /// Of the rows in memory.
+    pub(crate) memory: Option<&'a MemoryGraph>,
+}
+
+/// A row of a snapshot, and how near it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// Place of its segment in the snapshot.
+    pub(crate) segment: usize,
+    pub(crate) near: Neighbor,
+}
+
 thread_local! {
     /// The traversal's memory: kept by each thread, so that no query allocates it.
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// The best `limit` items for `vector` (`[dim]`, unit length), best first; ties in the order of segments and rows.
+/// The best `limit` rows, best first; ties in the order of segments and rows.
 ///
 /// # Errors
 /// [`Error::Cancelled`]; damage in a segment that had to be read.
-pub(crate) fn search(
-    snapshot: &Snapshot,
-    vector: &[f32],
-    limit: usize,
-    query: &Query,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<(Vec<Hit>, SearchStats)> {
+pub(crate) fn nearest(snapshot: &Snapshot, ask: &Ask<'_>) -> Result<(Vec<Found>, SearchStats)> {
     let mut stats = SearchStats::default();
-    let mut found: Vec<(usize, Neighbor)> = Vec::new();
-    for (number, segment) in snapshot.segments().iter().enumerate() {
-        if segment.live_rows() == 0 {
-            continue;
+    let mut found: Vec<Found> = Vec::new();
+    let excluded = allowed::excluded(snapshot, ask.query)?;
+    let segments = snapshot.segments().iter().enumerate();
+    let allowed = segments.clone().map(|(number, segment)| match segment.live_rows() {
+        0 => Ok(None),
+        _ => Allowed::new(segment, number, &excluded, ask.query).map(Some),
+    });
+    let allowed: Vec<Option<Allowed<'_>>> = allowed.collect::<Result<_>>()?;
+    let memory_is_done = match ask.memory {
+        Some(memory) => memory.search(snapshot, &allowed, ask, &mut stats, &mut found)?,
+        None => false,
+    };
+    for ((number, segment), allowed) in segments.zip(&allowed) {
+        if let Some(allowed) = allowed
+            && (segment.is_sealed() || !memory_is_done)
+        {
+            let each = &mut |near| found.push(Found { segment: number, near });
+            search_segment(segment, allowed, ask, &mut stats, each)?;
         }
-        let allowed = Allowed::new(snapshot, number, query)?;
-        let allows = |row| allowed.row(row);
-        let ask = fromagerie_index::Query {
-            vector,
-            k: limit,
-            ef: query.ef.unwrap_or(EF_TYPICAL).max(limit),
-            min_score: query.score_min,
-            allow: if allowed.all() { None } else { Some(&allows) },
-            cancelled: Some(cancelled),
-        };
-        let nearest = search_segment(segment, ask, query, &mut stats)?;
-        allowed.finish()?;
-        found.extend(nearest.into_iter().map(|n| (number, n)));
     }
-    if cancelled() {
+    if (ask.cancelled)() {
         return Err(Error::Cancelled);
     }
-    found.sort_unstable_by(|a, b| b.1.score.total_cmp(&a.1.score).then(a.0.cmp(&b.0)).then(a.1.row.cmp(&b.1.row)));
-    found.truncate(limit);
-    let hits =
-        found.into_iter().map(|(number, near)| hit(&snapshot.segments()[number], near)).collect::<Result<_>>()?;
-    Ok((hits, stats))
+    found.sort_unstable_by(|a, b| {
+        let by_place = a.segment.cmp(&b.segment).then(a.near.row.cmp(&b.near.row));
+        b.near.score.total_cmp(&a.near.score).then(by_place)
+    });
+    found.truncate(ask.limit);
+    Ok((found, stats))
+}
+
+/// What was found, with keys and documents.
+///
+/// # Errors
+/// Damage in what had to be read.
+pub(crate) fn hits(snapshot: &Snapshot, found: &[Found]) -> Result<Vec<Hit>> {
+    found.iter().map(|found| hit(&snapshot.segments()[found.segment], found.near)).collect()
 }
 
 fn search_segment(
     segment: &SegmentView,
-    ask: fromagerie_index::Query<'_>,
-    query: &Query,
+    allowed: &Allowed<'_>,
+    ask: &Ask<'_>,
     stats: &mut SearchStats,
-) -> Result<Vec<Neighbor>> {
+    each: &mut dyn FnMut(Neighbor),
+) -> Result<()> {
     // The first touch of a sealed segment checks its bytes.
     let (vectors, dim) = (segment.vectors()?, segment.dim());
-    let wrong = || SearchError::WrongDim { expected: dim, received: vectors.len() };
     match vectors {
         Vectors::F32(floats) => {
-            search_rows(&DenseRows::new(floats, dim).ok_or_else(wrong)?, segment, ask, query, stats)
+            let rows = DenseRows::new(floats, dim).ok_or_else(|| no_rows(dim))?;
+            search_rows(&rows, (segment, allowed), ask, stats, each)
         }
-        Vectors::F16(halves) => search_rows(&HalfRows::new(halves, dim).ok_or_else(wrong)?, segment, ask, query, stats),
+        Vectors::F16(halves) => {
+            let rows = HalfRows::new(halves, dim).ok_or_else(|| no_rows(dim))?;
+            search_rows(&rows, (segment, allowed), ask, stats, each)
+        }
     }
 }
 
 fn search_rows(
     rows: &impl Scored,
-    segment: &SegmentView,
-    mut ask: fromagerie_index::Query<'_>,
-    query: &Query,
+    (segment, allowed): (&SegmentView, &Allowed<'_>),
+    ask: &Ask<'_>,
     stats: &mut SearchStats,
-) -> Result<Vec<Neighbor>> {
-    let wanted =
-        !query.exact && plan(segment.rows() as usize, segment.live_rows() as usize, ask.k, ask.ef) == Plan::Graph;
-    if wanted {
+    each: &mut dyn FnMut(Neighbor),
+) -> Result<()> {
+    let allows = |row| allowed.row(row);
+    let mut query = fromagerie_index::Query {
+        vector: ask.vector,
+        k: ask.limit,
+        ef: ask.query.ef.unwrap_or(EF_TYPICAL).max(ask.limit),
+        min_score: ask.query.score_min,
+        allow: if allowed.all() { None } else { Some(&allows) },
+        cancelled: Some(ask.cancelled),
+    };
+    if !ask.exact && plan(segment.rows() as usize, allowed.count(), query.k, query.ef) == Plan::Graph {
         match graph(segment) {
             Ok(Some(graph)) => {
                 stats.graph_segments += 1;
-                let recall = query.recall.unwrap_or(RECALL_DEFAULT);
-                ask.ef = query.ef.unwrap_or_else(|| graph.ef_for(recall, ask.k));
-                return SCRATCH.with_borrow_mut(|scratch| Ok(graph.search(rows, &ask, scratch)?.to_vec()));
+                let recall = ask.query.recall.unwrap_or(RECALL_DEFAULT);
+                query.ef = ask.query.ef.unwrap_or_else(|| graph.ef_for(recall, query.k));
+                return SCRATCH.with_borrow_mut(|scratch| {
+                    graph.search(rows, &query, scratch)?.iter().copied().for_each(each);
+                    Ok(())
+                });
             }
             Ok(None) => {}
             Err(error) => {
@@ -120,7 +166,27 @@ fn search_rows(
         }
     }
     stats.scanned_segments += 1;
-    Ok(flat::search(rows, &ask)?)
+    scan(rows, &query, allowed.few(), each)
+}
+
+/// Looks at all rows, or at those that are `listed`.
+fn scan(
+    rows: &impl Scored,
+    query: &fromagerie_index::Query<'_>,
+    listed: Option<&[u32]>,
+    each: &mut dyn FnMut(Neighbor),
+) -> Result<()> {
+    let near = match listed {
+        Some(listed) => flat::search_listed(rows, query, listed)?,
+        None => flat::search(rows, query)?,
+    };
+    near.into_iter().for_each(each);
+    Ok(())
+}
+
+/// Vectors that are no whole rows: storage has promised otherwise.
+fn no_rows(dim: usize) -> Error {
+    SearchError::WrongDim { expected: dim, received: 0 }.into()
 }
 
 fn graph(segment: &SegmentView) -> Result<Option<Graph<'_>>> {

@@ -1,9 +1,12 @@
 //! `fromagerie compact`.
 
+use std::path::PathBuf;
+
 use clap::Args;
-use fromagerie::CompactReport;
+use fromagerie::{CompactReport, Progress};
 use serde_json::json;
 
+use super::npy;
 use super::progress::{ByteProgress, human};
 use super::{FilesArgs, Outcome, Output};
 
@@ -18,6 +21,12 @@ pub(super) struct Compact {
     /// Only this collection; every one when not given.
     #[arg(long, value_name = "NAME")]
     collection: Option<String>,
+    /// Make all graphs anew, also where nothing is dead, so that they learn from the queries received since.
+    #[arg(long)]
+    rebuild: bool,
+    /// More queries for the graphs to learn from, as NumPy wrote them: [n, dim], float32. Implies --rebuild.
+    #[arg(long, value_name = "FILE.npy", requires = "collection")]
+    queries: Option<PathBuf>,
 }
 
 impl Compact {
@@ -27,10 +36,18 @@ impl Compact {
             Some(name) => vec![db.open_collection(name)?],
             None => db.collections()?,
         };
+        let queries = match &self.queries {
+            Some(path) => Some(npy::read_vectors(path)?),
+            None => self.rebuild.then(Vec::new),
+        };
         let (mut before, mut after) = (0, 0);
         for collection in &collections {
             let mut progress = ByteProgress::new(output);
-            let report = collection.compact(&mut |step| progress.step(step));
+            let mut watch = |step: &Progress<'_>| progress.step(step);
+            let report = match &queries {
+                Some(queries) => collection.learn(queries.clone(), &mut watch),
+                None => collection.compact(&mut watch),
+            };
             progress.done();
             let CompactReport { segments_before, segments_after, dropped_rows, bytes_before, bytes_after } = report?;
             let name = collection.name();

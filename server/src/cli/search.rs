@@ -31,6 +31,9 @@ pub(super) struct Search {
     /// Scan exactly, whatever index there is.
     #[arg(long)]
     exact: bool,
+    /// Share of the true hits that the search should find, 0.80 to 0.999; 0.95 when not given.
+    #[arg(long, value_name = "SHARE", conflicts_with = "exact")]
+    recall: Option<f32>,
     /// Search beside the process that has the database open.
     #[arg(long)]
     read_only: bool,
@@ -65,6 +68,7 @@ impl Search {
             exclude: self.exclude.into_iter().collect(),
             score_min: self.score_min,
             exact: self.exact,
+            recall: self.recall,
             ..Query::default()
         };
         let (hits, stats) = collection.search_with(&query, self.limit, &|| false)?;

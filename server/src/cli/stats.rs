@@ -1,16 +1,17 @@
 //! `fromagerie stats`.
 
 use clap::Args;
-use fromagerie::CollectionStats;
+use fromagerie::{CollectionStats, RecallEstimate, UsageStats};
 use serde_json::{Value, json};
 
 use super::progress::human;
 use super::{FilesArgs, Outcome, Output};
 
-/// Says what each collection costs: bytes per item by part, dead space, journal, what is mapped and what is resident.
+/// Says what each collection costs: bytes per item by part, dead space, journal, what is mapped and what is resident; and
+/// what share of the true hits its searches found.
 ///
 /// Reads heads of files alone. Beside a process that has the database open, use --read-only; what that process holds on
-/// its heap is then not seen.
+/// its heap is then not seen, and queries and recall as it last wrote them.
 #[derive(Args)]
 pub(super) struct Stats {
     #[command(flatten)]
@@ -32,9 +33,9 @@ impl Stats {
         };
         let mut values = Vec::new();
         for collection in &collections {
-            let stats = collection.stats();
-            output.text(&table(collection.name(), &stats))?;
-            values.push(value(collection.name(), &stats));
+            let (stats, usage) = (collection.stats(), collection.usage());
+            output.text(&(table(collection.name(), &stats) + &use_of(&usage)))?;
+            values.push(value(collection.name(), &stats, &usage));
         }
         let damaged = db.damaged();
         for (name, error) in &damaged {
@@ -71,13 +72,22 @@ fn table(name: &str, stats: &CollectionStats) -> String {
     text
 }
 
+fn use_of(usage: &UsageStats) -> String {
+    let UsageStats { queries_received, queries_kept, recall } = usage;
+    let recall = recall.map_or("not measured yet".to_owned(), |recall| {
+        let RecallEstimate { mean, low, high, samples } = recall;
+        format!("{mean:.3} ({low:.3} to {high:.3}, {samples} searches repeated exactly)")
+    });
+    format!("  queries      {queries_received} received, {queries_kept} kept\n  recall       {recall}\n")
+}
+
 /// Bytes of a part for each sealed row, dead ones counted: what an item costs when nothing is dead.
 fn per_row(stats: &CollectionStats, bytes: u64) -> f64 {
     let rows = (stats.live + stats.dead).saturating_sub(stats.memory_rows);
     if rows == 0 { 0.0 } else { bytes as f64 / rows as f64 }
 }
 
-fn value(name: &str, stats: &CollectionStats) -> Value {
+fn value(name: &str, stats: &CollectionStats, usage: &UsageStats) -> Value {
     let parts = stats.parts.iter().map(|part| (part.name.to_owned(), part.bytes.into()));
     let per_row = stats.parts.iter().map(|part| (part.name.to_owned(), per_row(stats, part.bytes).into()));
     json!({
@@ -87,6 +97,10 @@ fn value(name: &str, stats: &CollectionStats) -> Value {
         "part_bytes_per_row": per_row.collect::<serde_json::Map<_, _>>(),
         "dead_bytes": stats.dead_bytes, "journals_bytes": stats.journals_bytes, "mapped_bytes": stats.mapped_bytes,
         "resident_bytes": stats.resident_bytes, "request_ids": stats.request_ids, "sequence": stats.sequence,
+        "queries_received": usage.queries_received, "queries_kept": usage.queries_kept,
+        "recall": usage.recall.map(|recall| {
+            json!({"mean": recall.mean, "low": recall.low, "high": recall.high, "samples": recall.samples})
+        }),
         "generation": stats.generation, "last_seal_error": stats.last_seal_error.as_ref().map(ToString::to_string),
     })
 }

@@ -75,7 +75,11 @@ impl AdminService for Admin {
         request: Request<v1::GetCollectionStatsRequest>,
     ) -> Result<Response<v1::CollectionStats>, Status> {
         let (db, name) = (self.db.clone(), request.into_inner().name);
-        let stats = blocking(move |_| Ok(db.open_collection(&name)?.stats())).await?;
+        let (stats, usage) = blocking(move |_| {
+            let collection = db.open_collection(&name)?;
+            Ok((collection.stats(), collection.usage()))
+        })
+        .await?;
         Ok(Response::new(v1::CollectionStats {
             item_count: stats.live,
             dead_row_count: stats.dead,
@@ -89,6 +93,14 @@ impl AdminService for Admin {
             memory_bytes: stats.memory_bytes,
             memory_row_count: stats.memory_rows,
             request_id_count: stats.request_ids,
+            received_query_count: usage.queries_received,
+            kept_query_count: usage.queries_kept,
+            recall: usage.recall.map(|recall| v1::RecallEstimate {
+                mean: recall.mean,
+                low: recall.low,
+                high: recall.high,
+                sample_count: recall.samples,
+            }),
         }))
     }
 
@@ -96,8 +108,12 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::CompactCollectionRequest>,
     ) -> Result<Response<v1::CompactCollectionResponse>, Status> {
-        let (db, name) = (self.db.clone(), request.into_inner().name);
-        let report = blocking(move |_| db.open_collection(&name)?.compact(&mut |_| {})).await?;
+        let (db, v1::CompactCollectionRequest { name, rebuild }) = (self.db.clone(), request.into_inner());
+        let report = blocking(move |_| {
+            let collection = db.open_collection(&name)?;
+            if rebuild { collection.learn(Vec::new(), &mut |_| {}) } else { collection.compact(&mut |_| {}) }
+        })
+        .await?;
         let CompactReport { segments_before, segments_after, dropped_rows, bytes_before, bytes_after } = report;
         Ok(Response::new(v1::CompactCollectionResponse {
             segments_before,

@@ -36,6 +36,7 @@ impl CollectionService for Collections {
             vectors_only: request.vectors_only,
             index: convert::index_kind(request.index),
             vector_type: convert::vector_type(request.vector_type),
+            queries_kept: request.queries_kept,
         };
         let made = blocking(move |_| db.create_collection(&request.name, new)).await?;
         Ok(Response::new(convert::collection(&made)))

@@ -30,16 +30,25 @@ impl Collection {
     /// [`StorageError::NoRoom`] before anything is merged, damage in a segment (repair it first), or an I/O error:
     /// nothing is lost, and what was merged until then stays merged.
     pub fn compact(&self, watch: Watch<'_>) -> Result<CompactReport, StorageError> {
-        self.inner.compact(&mut Meter::new(watch))
+        self.inner.compact(false, &mut Meter::new(watch))
+    }
+
+    /// The same, and makes every segment anew, also those in which nothing is dead: what the segment builder adds is
+    /// made again.
+    ///
+    /// # Errors
+    /// As [`Collection::compact`].
+    pub fn rebuild(&self, watch: Watch<'_>) -> Result<CompactReport, StorageError> {
+        self.inner.compact(true, &mut Meter::new(watch))
     }
 }
 
 impl Inner {
-    fn compact(&self, meter: &mut Meter<'_>) -> Result<CompactReport, StorageError> {
+    fn compact(&self, all: bool, meter: &mut Meter<'_>) -> Result<CompactReport, StorageError> {
         let mut published = self.publishing.lock();
         self.seal_memory(&mut published)?;
         let before = Sizes::of(&published.segments);
-        let groups = self.groups(&published);
+        let groups = self.groups(&published, all);
         self.check_room_for(&groups)?;
         meter.total_bytes = groups.iter().map(|group| Sizes::of(group).bytes).sum();
         for group in &groups {
@@ -57,8 +66,8 @@ impl Inner {
     }
 
     /// Segments to be merged into one each: neighbours of `merge_rows_max` live rows together. A segment that is alone
-    /// and has no dead rows stays as it is.
-    fn groups(&self, published: &Published) -> Vec<Vec<SegmentView>> {
+    /// and has no dead rows stays as it is, unless `all` are wanted.
+    fn groups(&self, published: &Published, all: bool) -> Vec<Vec<SegmentView>> {
         let limit = self.root.options.merge_rows_max as u64;
         let mut groups: Vec<Vec<SegmentView>> = Vec::new();
         let mut rows = 0;
@@ -73,7 +82,7 @@ impl Inner {
             }
             rows += live;
         }
-        groups.retain(|group| group.len() > 1 || group.iter().any(|view| view.live_rows() < view.rows()));
+        groups.retain(|group| all || group.len() > 1 || group.iter().any(|view| view.live_rows() < view.rows()));
         groups
     }
 

@@ -10,6 +10,7 @@ mod commit;
 mod compact;
 pub(crate) mod create;
 pub(crate) mod follow;
+mod hints;
 mod keep;
 mod known;
 mod merge;
@@ -32,27 +33,14 @@ use crate::batch::{self, Batch, CollectionSpec, Receipt};
 use crate::error::StorageError;
 use crate::journal::append::Journal;
 use crate::receipts::{Receipts, StoredReceipt};
-use crate::segment::SegmentView;
+use crate::segment::{SegmentBuilder, SegmentView};
 use crate::snapshot::Snapshot;
 use crate::store::root::Root;
 
 pub use compact::CompactReport;
 use rows::Rows;
-pub(crate) use seal::graph_of;
 pub use stats::{CollectionStats, PartBytes};
 use trouble::Trouble;
-
-/// Makes the graph of a segment that is being sealed.
-pub trait SegmentBuilder: Send + Sync {
-    /// Graph bytes over `vectors` (as single floats, however they are kept), `[rows, dim]`, row `n` of the segment being row `n` here; none for no graph. A panic
-    /// counts as none: the segment is then scanned exactly.
-    fn build(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>>;
-
-    /// Whether segments of so many rows may get a graph at all: where not, nothing is prepared for it.
-    fn wants(&self, _rows: usize) -> bool {
-        true
-    }
-}
 
 /// A collection of an open database. Cheap to clone; keeps the database open.
 #[derive(Clone)]
@@ -79,6 +67,7 @@ pub(crate) struct Inner {
     told_sequence: AtomicU64,
     sizes: Sizes,
     trouble: Mutex<Option<Trouble>>,
+    keeping_hints: Mutex<()>,
 }
 
 /// What the writer changes.

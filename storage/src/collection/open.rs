@@ -108,6 +108,7 @@ pub(super) fn open_again(
         told_sequence: durable.into(),
         sizes: Default::default(),
         trouble: Mutex::default(),
+        keeping_hints: Mutex::default(),
         state: Mutex::new(state),
     };
     inner.show(&inner.state.lock());

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::batch::{Batch, CollectionSpec, Op, Receipt, VectorType};
 use crate::error::StorageError;
@@ -14,6 +15,9 @@ use crate::segment::vectors::VectorBuf;
 
 /// Set in the ids of memory segments, so that they never equal a sealed one's.
 const MEMORY_ID_BIT: u64 = 1 << 63;
+
+/// Rows that have come into memory in this process.
+static ROWS_EVER: AtomicU64 = AtomicU64::new(0);
 
 /// All rows of a collection, the writer's alone.
 #[derive(Debug)]
@@ -96,6 +100,7 @@ impl Rows {
                     receipt.replaced += u32::from(was_live);
                     place_of.insert(record.key.clone(), puts.len());
                     let row = Row {
+                        number: ROWS_EVER.fetch_add(1, Ordering::Relaxed),
                         key: record.key.into_boxed_str(),
                         features: record.features.map(Vec::into_boxed_slice),
                         document: record.document,

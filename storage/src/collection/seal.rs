@@ -4,7 +4,6 @@
 //! published, the snapshot is switched, the catalog is told, the old files go. Each step leaves a directory that opens
 //! to the same batches: before the publish the old manifest and all journals say so, after it the new one does.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -15,12 +14,12 @@ use crate::journal::append::{AppendError, Journal};
 use crate::manifest::{Manifest, SegmentEntry};
 use crate::receipts::StoredReceipt;
 use crate::segment::layout::{BLOCK_BYTES, Header};
-use crate::segment::{SegmentView, build};
+use crate::segment::{Guarded, SegmentView, build};
 use crate::store::root::Seal;
 
 use super::keep::Keep;
 use super::rows::Rows;
-use super::{Inner, Published, SegmentBuilder, State};
+use super::{Inner, Published, State};
 
 /// A segment may be larger than what is known of its rows, by one part of so many.
 pub(super) const ROOM_SHARE: u64 = 8;
@@ -124,8 +123,6 @@ impl Inner {
             return Ok(None);
         }
         self.check_room(sources)?;
-        let builder = self.builder.load_full();
-        let builder = builder.as_ref().map(|builder| &***builder).filter(|builder| builder.wants(rows as usize));
         let segment = published.next_segment;
         published.next_segment += 1;
         let header = Header {
@@ -137,10 +134,10 @@ impl Inner {
             rows,
             block_bytes: BLOCK_BYTES as u32,
         };
-        let graph =
-            builder.map(|builder| move |vectors: &[f32], dim: usize| graph_of(builder, &self.name, vectors, dim));
-        let graph = graph.as_ref().map(|graph| graph as &dyn Fn(&[f32], usize) -> Option<Vec<u8>>);
-        build::make(&*self.root.backend, &self.dir, header, sources, graph).map(Some)
+        let builder = self.builder.load_full();
+        let builder = builder.as_ref().map(|builder| &***builder);
+        let guarded = Guarded { builder, collection: &self.name };
+        build::make(&*self.root.backend, &self.dir, header, sources, guarded).map(Some)
     }
 
     /// Refuses to begin what will not fit.
@@ -258,15 +255,6 @@ fn carry_deaths(rows: &Rows, sources: &[SegmentView], new: Option<&mut SegmentVi
         }
     }
     Ok(())
-}
-
-/// What a builder makes of a segment's vectors; none also when it panics, since a segment without a graph is whole.
-pub(crate) fn graph_of(builder: &dyn SegmentBuilder, collection: &str, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
-    let built = catch_unwind(AssertUnwindSafe(|| builder.build(vectors, dim)));
-    built.unwrap_or_else(|_| {
-        tracing::error!(collection, "the segment builder panicked: this segment has no graph");
-        None
-    })
 }
 
 /// What a manifest says of a segment.

@@ -51,7 +51,7 @@ pub struct CollectionStats {
 /// What one part takes in all sealed segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartBytes {
-    /// `vectors`, `keys`, `documents`, `features`, `graph`, `others`, or `checks` (checksums, heads and padding).
+    /// `vectors`, `keys`, `documents`, `features`, `graph`, `payloads`, `others`, or `checks` (checksums, heads and padding).
     pub name: &'static str,
     /// Bytes.
     pub bytes: u64,
@@ -113,9 +113,9 @@ impl CollectionStats {
     }
 }
 
-const NAMES: [&str; 7] = ["vectors", "keys", "documents", "features", "graph", "others", "checks"];
-const OTHERS: usize = 5;
-const CHECKS: usize = 6;
+const NAMES: [&str; 8] = ["vectors", "keys", "documents", "features", "graph", "payloads", "others", "checks"];
+const OTHERS: usize = 6;
+const CHECKS: usize = 7;
 
 /// Where a part is counted, in [`NAMES`].
 fn place_of(kind: u32) -> usize {
@@ -125,6 +125,7 @@ fn place_of(kind: u32) -> usize {
         Some(PartKind::DocumentOffsets | PartKind::Documents) => 2,
         Some(PartKind::FeatureRows | PartKind::Features) => 3,
         Some(PartKind::Graph) => 4,
+        Some(PartKind::Payloads) => 5,
         None => OTHERS,
     }
 }

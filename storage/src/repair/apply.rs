@@ -13,16 +13,15 @@ use crate::backend::{self, Backend};
 use crate::collection::open::Replay;
 use crate::collection::rows::Rows;
 use crate::collection::seal::entry_of;
-use crate::collection::{SegmentBuilder, graph_of};
 use crate::error::{Damage, StorageError};
 use crate::journal::Identity;
 use crate::journal::append::{AppendError, Journal};
 use crate::journal::scan;
 use crate::manifest::Manifest;
 use crate::receipts::Receipts;
-use crate::segment::SegmentView;
 use crate::segment::build;
 use crate::segment::layout::{self, BLOCK_BYTES, Header};
+use crate::segment::{Guarded, SegmentBuilder, SegmentView};
 
 use super::ASIDE;
 use super::examine::Examined;
@@ -116,11 +115,8 @@ impl Maker<'_> {
             return Ok(None);
         }
         self.next_segment += 1;
-        let builder = self.builder.filter(|builder| builder.wants(header.rows as usize));
-        let name = &self.manifest.name;
-        let graph = builder.map(|builder| move |vectors: &[f32], dim: usize| graph_of(builder, name, vectors, dim));
-        let graph = graph.as_ref().map(|graph| graph as &dyn Fn(&[f32], usize) -> Option<Vec<u8>>);
-        build::make(self.subject.backend, &self.subject.dir, header, sources, graph).map(Some)
+        let guarded = Guarded { builder: self.builder, collection: &self.manifest.name };
+        build::make(self.subject.backend, &self.subject.dir, header, sources, guarded).map(Some)
     }
 }
 

@@ -14,14 +14,13 @@ use crate::error::StorageError;
 use crate::mmap::{self, Mapping};
 
 use super::SegmentView;
+use super::builder::Guarded;
 use super::dead::DeadRows;
 use super::file::{PartWriter, Writer};
 use super::layout::{self, Header, Part, PartKind};
 use super::sealed::Sealed;
 use super::vectors::Vectors;
 
-/// Makes the graph of a segment, `(vectors, dim)` to bytes or none; none where no graph is wanted.
-pub(crate) type GraphOf<'a> = Option<&'a dyn Fn(&[f32], usize) -> Option<Vec<u8>>>;
 /// Floats that are widened at a time.
 const WIDENED: usize = 1 << 18;
 
@@ -34,9 +33,9 @@ pub(crate) fn make(
     dir: &Path,
     header: Header,
     sources: &[SegmentView],
-    graph: GraphOf<'_>,
+    guarded: Guarded<'_>,
 ) -> Result<SegmentView, StorageError> {
-    build(backend, dir, header, sources, graph)?;
+    build(backend, dir, header, sources, guarded)?;
     let sealed = Sealed::open(backend, dir, header.segment)?;
     Ok(SegmentView::sealed(Arc::new(sealed), DeadRows::default()))
 }
@@ -51,11 +50,11 @@ fn build(
     dir: &Path,
     header: Header,
     sources: &[SegmentView],
-    graph: GraphOf<'_>,
+    guarded: Guarded<'_>,
 ) -> Result<(), StorageError> {
     let target = dir.join(layout::file_name(header.segment));
     let temporary = dir.join(format!("{}{TEMPORARY}", layout::file_name(header.segment)));
-    let written = write(backend, &temporary, header, sources, graph)
+    let written = write(backend, &temporary, header, sources, guarded)
         .and_then(|()| backend.rename(&temporary, &target).map_err(|e| StorageError::io(&target, "rename to", e)))
         .and_then(|()| backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e)));
     if written.is_err() {
@@ -69,7 +68,7 @@ fn write(
     path: &Path,
     header: Header,
     sources: &[SegmentView],
-    graph: GraphOf<'_>,
+    guarded: Guarded<'_>,
 ) -> Result<(), StorageError> {
     let rows: Vec<(&SegmentView, u32)> =
         sources.iter().flat_map(|source| source.live().map(move |row| (source, row))).collect();
@@ -83,21 +82,25 @@ fn write(
     }
     let vectors = write_vectors(&mut writer, &rows)?;
     writer.flush()?;
-    let graph = match (graph, header.vector_type) {
-        (None, _) => None,
-        (Some(graph), VectorType::F32) => graph(&map_floats(backend, path, vectors)?, header.dim as usize),
-        (Some(graph), VectorType::F16) => {
+    let dim = header.dim as usize;
+    let graph = match header.vector_type {
+        _ if !guarded.wants_graph(header.rows) => None,
+        VectorType::F32 => guarded.graph(&map_floats(backend, path, vectors)?, dim),
+        VectorType::F16 => {
             let scratch = Scratch::write(backend, path, vectors)?;
-            graph(&map_floats(backend, &scratch.path, scratch.part)?, header.dim as usize)
+            guarded.graph(&map_floats(backend, &scratch.path, scratch.part)?, dim)
         }
     };
     write_keys(&mut writer, &rows)?;
-    write_documents(&mut writer, &rows)?;
+    let payloads = write_documents(&mut writer, &rows, guarded)?;
     if header.feature_dim > 0 {
         write_features(&mut writer, &rows, header.feature_dim as usize)?;
     }
     if let Some(graph) = graph {
         writer.part(PartKind::Graph, |out| out.put(&graph))?;
+    }
+    if let Some(payloads) = payloads {
+        writer.part(PartKind::Payloads, |out| out.put(&payloads))?;
     }
     writer.finish(&header)
 }
@@ -178,17 +181,25 @@ fn write_keys(writer: &mut Writer, rows: &[(&SegmentView, u32)]) -> Result<(), S
     Ok(())
 }
 
-fn write_documents(writer: &mut Writer, rows: &[(&SegmentView, u32)]) -> Result<(), StorageError> {
-    let mut lengths = Vec::with_capacity(rows.len());
+/// Writes the documents and returns the list of their payloads, if the builder makes one.
+fn write_documents(
+    writer: &mut Writer,
+    rows: &[(&SegmentView, u32)],
+    guarded: Guarded<'_>,
+) -> Result<Option<Vec<u8>>, StorageError> {
+    let (mut lengths, mut lister) = (Vec::with_capacity(rows.len()), guarded.lister());
     writer.part(PartKind::Documents, |out| {
         rows.iter().try_for_each(|(source, row)| {
-            let bytes = source.document_bytes(*row)?;
+            let document = source.document(*row)?;
+            lister.add(&document.payload);
+            let bytes = codec::encode(&document);
             lengths.push(bytes.len() as u64);
             out.put(&bytes)
         })
     })?;
+    let payloads = lister.finish();
     writer.part(PartKind::DocumentOffsets, |out| put_offsets(out, lengths.into_iter()))?;
-    Ok(())
+    Ok(payloads)
 }
 
 fn write_features(writer: &mut Writer, rows: &[(&SegmentView, u32)], dim: usize) -> Result<(), StorageError> {

@@ -84,11 +84,13 @@ pub(crate) enum PartKind {
     Features = 8,
     /// The graph's bytes, the caller's. Absent when the builder made none.
     Graph = 9,
+    /// Which rows have which values in their payloads, in the caller's bytes. Absent when the builder made none.
+    Payloads = 10,
 }
 
 impl PartKind {
     /// All kinds; `kind as usize - 1` is the index here.
-    pub(crate) const ALL: [PartKind; 9] = [
+    pub(crate) const ALL: [PartKind; 10] = [
         PartKind::Vectors,
         PartKind::KeyOffsets,
         PartKind::Keys,
@@ -98,6 +100,7 @@ impl PartKind {
         PartKind::FeatureRows,
         PartKind::Features,
         PartKind::Graph,
+        PartKind::Payloads,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -111,6 +114,7 @@ impl PartKind {
             PartKind::FeatureRows => "feature rows",
             PartKind::Features => "features",
             PartKind::Graph => "graph",
+            PartKind::Payloads => "payloads",
         }
     }
 
@@ -123,13 +127,13 @@ impl PartKind {
             PartKind::KeyOrder => Some(rows * 4),
             PartKind::FeatureRows => Some(rows.div_ceil(8)),
             PartKind::Features => Some(rows * u64::from(header.feature_dim) * 4),
-            PartKind::Keys | PartKind::Documents | PartKind::Graph => None,
+            PartKind::Keys | PartKind::Documents | PartKind::Graph | PartKind::Payloads => None,
         }
     }
 
     /// Whether every segment has it.
     pub(crate) fn is_required(self) -> bool {
-        !matches!(self, PartKind::FeatureRows | PartKind::Features | PartKind::Graph)
+        !matches!(self, PartKind::FeatureRows | PartKind::Features | PartKind::Graph | PartKind::Payloads)
     }
 }
 

@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use crate::batch::Document;
 
+use super::derived::Derived;
 use super::vectors::{VectorBuf, Vectors};
 
 /// A row's key and what is not its vector.
 #[derive(Debug)]
 pub(crate) struct Row {
+    /// Grows from row to row, in this process.
+    pub(crate) number: u64,
     pub(crate) key: Box<str>,
     pub(crate) features: Option<Box<[f32]>>,
     pub(crate) document: Document,
@@ -38,6 +41,7 @@ pub(crate) struct Chunk {
     /// Row numbers in order of their keys.
     order: Vec<u32>,
     heap_bytes: usize,
+    pub(super) derived: Derived,
 }
 
 impl Chunk {
@@ -47,7 +51,7 @@ impl Chunk {
         let mut order: Vec<u32> = (0..count).collect();
         order.sort_unstable_by(|&a, &b| rows[a as usize].key.cmp(&rows[b as usize].key));
         let heap_bytes = vectors.get().bytes().len() + rows.iter().map(|row| row.heap_bytes() + 16).sum::<usize>();
-        Chunk { vectors, rows, order, heap_bytes }
+        Chunk { vectors, rows, order, heap_bytes, derived: Derived::default() }
     }
 
     pub(crate) fn rows(&self) -> u32 {
@@ -61,6 +65,11 @@ impl Chunk {
 
     pub(crate) fn row(&self, row: u32) -> Option<&Arc<Row>> {
         self.rows.get(row as usize)
+    }
+
+    /// The first row whose number is at least `number`.
+    pub(super) fn row_from(&self, number: u64) -> u32 {
+        self.rows.partition_point(|row| row.number < number) as u32
     }
 
     pub(crate) fn find(&self, key: &str) -> Option<u32> {

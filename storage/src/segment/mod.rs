@@ -2,10 +2,12 @@
 //!
 //! [`memory`] holds what is only in the journal yet, [`sealed`] maps a file, [`view`] makes both look alike and adds
 //! which rows are dead ([`dead`]). [`layout`] is the file's structure, [`build`] fills it,
-//! [`file`] writes it.
+//! [`file`] writes it, with the parts that a caller's [`builder`] makes.
 
 pub(crate) mod build;
+mod builder;
 pub(crate) mod dead;
+mod derived;
 mod file;
 pub(crate) mod layout;
 pub(crate) mod memory;
@@ -13,5 +15,7 @@ pub(crate) mod sealed;
 pub(crate) mod vectors;
 mod view;
 
+pub(crate) use builder::Guarded;
+pub use builder::{PayloadLister, SegmentBuilder};
 pub use vectors::Vectors;
 pub use view::SegmentView;

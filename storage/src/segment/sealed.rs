@@ -14,6 +14,7 @@ use crate::codec::{self, read_u32, read_u64};
 use crate::error::StorageError;
 use crate::mmap::{self, Mapping, Reading};
 
+use super::derived::Derived;
 use super::layout::{self, BLOCK_BYTES, Footer, Header, Part, PartKind};
 use super::vectors::Vectors;
 
@@ -29,6 +30,7 @@ pub(crate) struct Sealed {
     pub(crate) footer_crc: u32,
     mapping: Mapping,
     parts: [Option<CheckedPart>; PartKind::ALL.len()],
+    pub(super) derived: Derived,
 }
 
 /// A part with the memory of which of its blocks were found good.
@@ -65,7 +67,7 @@ impl Sealed {
 
     fn new(path: PathBuf, header: Header, footer: Footer, footer_crc: u32, mapping: Mapping) -> Sealed {
         let parts = PartKind::ALL.map(|kind| CheckedPart::of(kind, &footer));
-        Sealed { path, header, footer, footer_crc, mapping, parts }
+        Sealed { path, header, footer, footer_crc, mapping, parts, derived: Derived::default() }
     }
 
     /// What can still be read of the segment that `header` describes, in a file whose header, tail or checksums'
@@ -130,6 +132,11 @@ impl Sealed {
     /// The graph's bytes, when the segment has them.
     pub(crate) fn graph(&self) -> Result<Option<&[u8]>, StorageError> {
         self.whole(PartKind::Graph)
+    }
+
+    /// The list of payloads, when the segment has one.
+    pub(crate) fn payloads(&self) -> Result<Option<&[u8]>, StorageError> {
+        self.whole(PartKind::Payloads)
     }
 
     /// The key of a row.

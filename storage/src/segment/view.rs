@@ -1,10 +1,10 @@
 //! What a reader sees of a segment: its rows, and which of them are alive.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::batch::Document;
-use crate::codec;
 use crate::error::StorageError;
 
 use super::dead::DeadRows;
@@ -163,6 +163,38 @@ impl SegmentView {
         }
     }
 
+    /// The caller's list of its payloads, when a sealed segment has one.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] when a checksum is wrong: the documents are still good, so read those.
+    pub fn payloads(&self) -> Result<Option<&[u8]>, StorageError> {
+        match &self.body {
+            Body::Memory(_) => Ok(None),
+            Body::Sealed(sealed) => sealed.payloads(),
+        }
+    }
+
+    /// What the caller has derived from the segment's rows, dead ones too; it goes when the segment goes. None when a
+    /// value of another type is there.
+    pub fn derived<T: Any + Send + Sync + Default>(&self) -> Option<&T> {
+        match &self.body {
+            Body::Memory(chunk) => chunk.derived.get(),
+            Body::Sealed(sealed) => sealed.derived.get(),
+        }
+    }
+
+    /// The number of a row in memory: higher for each row that came later, the same as long as it is in memory, and
+    /// no other row's in this process. None for sealed rows.
+    pub fn memory_number(&self, row: u32) -> Option<u64> {
+        Some(self.chunk()?.row(row)?.number)
+    }
+
+    /// The first row in memory whose [number](Self::memory_number) is at least `number`; the segment's rows where there is
+    /// none, or where the segment is sealed.
+    pub fn memory_row_from(&self, number: u64) -> u32 {
+        self.chunk().map_or(self.rows(), |chunk| chunk.row_from(number))
+    }
+
     /// The live row of a key.
     ///
     /// # Errors
@@ -173,11 +205,6 @@ impl SegmentView {
             Body::Sealed(sealed) => sealed.find(key)?,
         };
         Ok(row.filter(|&row| self.is_live(row)))
-    }
-
-    /// The document as the bincode record of a sealed segment.
-    pub(crate) fn document_bytes(&self, row: u32) -> Result<Vec<u8>, StorageError> {
-        self.document(row).map(|document| codec::encode(&document))
     }
 
     /// The features of a row without a copy where there need be none.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use crate::batch::CollectionSpec;
 use crate::catalog::{self, CollectionRecord, Tree};
-use crate::collection::{Collection, SegmentBuilder};
+use crate::collection::Collection;
 use crate::copy::{self, CopyReport};
 use crate::error::StorageError;
 use crate::progress::{Meter, Watch};
 use crate::repair::examine::examine;
 use crate::repair::subject::Subject;
 use crate::repair::{self, CatalogRepair, RepairReport};
+use crate::segment::SegmentBuilder;
 use crate::verify::{Verifier, VerifyReport, risk_of};
 
 use super::aliases::AliasTable;
