@@ -4,11 +4,12 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "fromagerie/v1/admin.proto",
     "fromagerie/v1/collections.proto",
     "fromagerie/v1/search.proto",
     "fromagerie/v1/dialogue.proto",
+    "fromagerie/v1/jobs.proto",
     "fromagerie/v1/models.proto",
 ];
 

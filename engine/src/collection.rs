@@ -3,27 +3,21 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fromagerie_models::{ImageEncoding, Pixels};
 use rayon::prelude::*;
 
-use fromagerie_storage::{Batch, CollectionStats, CompactReport, Op, Receipt, Record, Snapshot, VectorType, Watch};
+use fromagerie_storage::{Batch, CollectionStats, CompactReport, Op, Receipt, Snapshot, VectorType, Watch};
 
-use crate::encoder::{DecodedImage, EncodedImage};
+use crate::encoder::EncodedImage;
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::{Content, Document, Item, StoredItem};
+use crate::item::{Document, Item, StoredItem};
 use crate::model::LoadedModel;
 use crate::model_slot::ModelSlot;
+use crate::prepare::read_file;
 use crate::query::{Hit, LIMIT_MAX, Query, Term};
 use crate::retrieve::{self, Ask, SearchStats};
-use crate::settings::{GraphBuilder, IndexKind, Settings};
+use crate::settings::{GraphBuilder, IndexKind, Settings, Thumbnails};
 use crate::usage::{Usage, UsageStats, Usages};
 use crate::vector::{combine, unit};
-
-/// One item whose picture, if it has one, is decoded.
-pub(crate) enum Prepared {
-    Image(Item, DecodedImage, Pixels),
-    Vector(Item, Vec<f32>),
-}
 
 /// What came of a batch in which some items may be unusable.
 #[derive(Debug)]
@@ -39,7 +33,7 @@ pub struct Upserted {
 pub struct Collection {
     models: Arc<ModelSlot>,
     stored: fromagerie_storage::Collection,
-    kind: IndexKind,
+    settings: Arc<Settings>,
     usage: Arc<Usage>,
     // Writes what is known when the last handle goes.
     _usages: Arc<Usages>,
@@ -57,7 +51,7 @@ impl Collection {
         })?;
         let usage = usages.of(&stored, settings.queries_kept);
         stored.set_segment_builder(Arc::new(GraphBuilder { kind: settings.index, usage: Some(usage.clone()) }));
-        Ok(Collection { models, stored, kind: settings.index, usage, _usages: usages })
+        Ok(Collection { models, stored, settings: Arc::new(settings), usage, _usages: usages })
     }
 
     /// Its name.
@@ -77,7 +71,30 @@ impl Collection {
 
     /// How sealed segments are searched.
     pub fn index(&self) -> IndexKind {
-        self.kind
+        self.settings.index
+    }
+
+    /// Length of the encoder's features that are kept beside vectors; 0 when none are.
+    pub fn feature_dim(&self) -> usize {
+        self.stored.spec().feature_dim as usize
+    }
+
+    /// Fingerprint of the encoder that made the features, when it is known.
+    pub fn encoder(&self) -> Option<[u8; 32]> {
+        self.settings.encoder_fingerprint()
+    }
+
+    /// The thumbnails that are kept of pictures.
+    pub fn thumbnails(&self) -> Thumbnails {
+        self.settings.thumbnails
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn stored(&self) -> &fromagerie_storage::Collection {
+        &self.stored
     }
 
     /// How the elements of its vectors are kept.
@@ -216,7 +233,7 @@ impl Collection {
         if let Some(recall) = query.recall.filter(|recall| !(0.8..=0.999).contains(recall)) {
             return Err(Error::OutOfRange { name: "recall", value: recall.to_string(), allowed: "0.8 to 0.999" });
         }
-        let exact = query.exact || self.kind == IndexKind::Flat;
+        let exact = query.exact || self.settings.index == IndexKind::Flat;
         let ask = Ask { vector, limit, query, exact, cancelled, memory: Some(self.usage.memory()) };
         let (found, stats) = retrieve::nearest(snapshot, &ask)?;
         self.usage.note(&self.stored, snapshot, (&ask, &found), stats.graph_segments > 0);
@@ -288,7 +305,7 @@ impl Collection {
         let Some(space) = self.space() else {
             return Err(Error::VectorsOnly { collection: self.name().to_owned(), what });
         };
-        let loaded = self.models.get(what)?;
+        let loaded = self.loaded(what)?;
         if loaded.model.fingerprint() != space {
             return Err(Error::OtherSpace {
                 collection: self.name().to_owned(),
@@ -299,41 +316,15 @@ impl Collection {
         Ok(loaded)
     }
 
-    /// Checks an item and decodes its picture.
-    pub(crate) fn prepare(&self, item: Item) -> Result<Prepared> {
-        check_key(&item.key)?;
-        match &item.content {
-            Content::Vector(vector) => {
-                let vector = self.checked(vector.clone())?;
-                Ok(Prepared::Vector(item, vector))
-            }
-            Content::Image(bytes) => {
-                let (decoded, pixels) = self.model("an image")?.encoder.decode(bytes)?;
-                Ok(Prepared::Image(item, decoded, pixels))
-            }
-            Content::File(path) => {
-                let (decoded, pixels) = self.model("an image")?.encoder.decode(&read_file(path)?)?;
-                Ok(Prepared::Image(item, decoded, pixels))
-            }
+    /// The database's model, or that of the bundle that this collection was made with, when it names another one that is
+    /// still there.
+    fn loaded(&self, what: &'static str) -> Result<Arc<LoadedModel>> {
+        let own = self.models.get(what);
+        match &self.settings.bundle {
+            Some(_) if own.as_ref().is_ok_and(|own| Some(own.model.fingerprint()) == self.space()) => own,
+            Some(bundle) => self.models.load_at(bundle).or(own),
+            None => own,
         }
-    }
-
-    /// Encodes what is a picture, in one batch, and writes all, durably.
-    pub(crate) fn write(&self, prepared: Vec<Prepared>, request_id: Option<String>) -> Result<Receipt> {
-        let (mut items, mut pixels) = (Vec::with_capacity(prepared.len()), Vec::new());
-        for one in prepared {
-            items.push(match one {
-                Prepared::Vector(item, vector) => (item, Source::Vector(vector)),
-                Prepared::Image(item, decoded, input) => {
-                    pixels.push(input);
-                    (item, Source::Picture(decoded))
-                }
-            });
-        }
-        let encoded = if pixels.is_empty() { Vec::new() } else { self.model("an image")?.encoder.encode(&pixels)? };
-        let mut encoded = encoded.into_iter();
-        let ops = items.into_iter().map(|(item, source)| Op::Put(record(item, source, &mut encoded))).collect();
-        Ok(self.stored.write(Batch { ops, request_id })?)
     }
 
     fn query_vector(&self, query: &Query) -> Result<Vec<f32>> {
@@ -355,7 +346,7 @@ impl Collection {
         }
     }
 
-    fn checked(&self, vector: Vec<f32>) -> Result<Vec<f32>> {
+    pub(crate) fn checked(&self, vector: Vec<f32>) -> Result<Vec<f32>> {
         if vector.len() != self.dim() {
             return Err(Error::WrongDim {
                 collection: self.name().to_owned(),
@@ -377,40 +368,7 @@ fn read_item(snapshot: &Snapshot, key: &str) -> Result<Option<StoredItem>> {
     Ok(Some(StoredItem {
         key: key.to_owned(),
         vector: segment.vector(at.row)?.to_f32().into_owned(),
+        features: segment.features(at.row)?,
         document: Document::read(segment.document(at.row)?)?,
     }))
-}
-
-/// Where an item's vector comes from.
-enum Source {
-    Vector(Vec<f32>),
-    Picture(DecodedImage),
-}
-
-/// What is stored of an item; a picture takes the next of `encoded`, which are in the items' order.
-fn record(item: Item, source: Source, encoded: &mut impl Iterator<Item = ImageEncoding>) -> Record {
-    let mut document = Document { caption: item.caption, uri: item.uri, payload: item.payload, ..Document::default() };
-    let vector = match source {
-        Source::Vector(vector) => vector,
-        Source::Picture(decoded) => {
-            document.width = decoded.width;
-            document.height = decoded.height;
-            document.content_hash = Some(decoded.hash);
-            document.thumbnail = decoded.thumbnail;
-            encoded.next().map(|e| e.retrieval).unwrap_or_default()
-        }
-    };
-    Record { key: item.key, vector, features: None, document: document.stored() }
-}
-
-fn check_key(key: &str) -> Result<()> {
-    if (1..=512).contains(&key.len()) {
-        return Ok(());
-    }
-    let problem = format!("its key has {} bytes; use 1 to 512", key.len());
-    Err(Error::BadItem { key: key.chars().take(40).collect(), problem })
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
 }

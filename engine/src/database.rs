@@ -9,11 +9,12 @@ use fromagerie_storage::{CollectionSpec, StorageError, Store, StoreOptions, Vect
 use crate::collection::Collection;
 use crate::dialogue::held::HeldContexts;
 use crate::error::{Error, Result};
+use crate::jobs::ActiveJobs;
 use crate::model::LoadedModel;
 use crate::model_slot::{ModelSlot, Options};
 use crate::name::check_name;
 use crate::query::Term;
-use crate::settings::{IndexKind, Settings};
+use crate::settings::{IndexKind, Settings, Thumbnails};
 use crate::usage::{QUERIES_KEPT, QUERIES_KEPT_MAX, Usages};
 
 /// How a collection is made.
@@ -30,6 +31,10 @@ pub struct NewCollection {
     /// Vectors of received queries that are kept, from which the next graphs learn, up to 65,536: a fair sample of all that
     /// came, on disk beside the collection. `None`: 4,096. 0: nothing is kept.
     pub queries_kept: Option<u32>,
+    /// Keep the encoder's own features, from which another map makes vectors without the pictures.
+    pub features: bool,
+    /// The thumbnails to keep.
+    pub thumbnails: Thumbnails,
 }
 
 /// A database: one directory. Cheap to clone; clones share everything.
@@ -56,6 +61,8 @@ struct Inner {
     models: Arc<ModelSlot>,
     contexts: HeldContexts,
     usages: Arc<Usages>,
+    jobs: ActiveJobs,
+    read_only: bool,
 }
 
 impl Database {
@@ -83,8 +90,10 @@ impl Database {
         let storage = StoreOptions { create: options.create, ..options.storage.clone() };
         let store = if options.read_only { Store::open_read_only(path, storage)? } else { Store::open(path, storage)? };
         let contexts = HeldContexts::new(options.context_bytes_max);
+        let (jobs, read_only) = (ActiveJobs::default(), options.read_only);
         let usages = Arc::new(Usages::new(options.recall_budget, options.memory_graph_rows));
-        let inner = Inner { store, directory: path.to_owned(), models: Arc::new(models), contexts, usages };
+        let models = Arc::new(models);
+        let inner = Inner { store, directory: path.to_owned(), models, contexts, usages, jobs, read_only };
         Ok(Database { inner: Arc::new(inner) })
     }
 
@@ -143,6 +152,12 @@ impl Database {
     /// Makes an empty collection.
     pub fn create_collection(&self, name: &str, new: NewCollection) -> Result<Collection> {
         check_name("collection", name)?;
+        self.create_with(name, new, Settings::default())
+    }
+
+    /// The same, with settings that only a re-index makes.
+    pub(crate) fn create_with(&self, name: &str, new: NewCollection, settings: Settings) -> Result<Collection> {
+        let mut encoder = None;
         let (dim, space, feature_dim) = if new.vectors_only {
             let dim = new.dim.ok_or(Error::OutOfRange {
                 name: "dim",
@@ -151,7 +166,10 @@ impl Database {
             })?;
             (dim, None, 0)
         } else {
-            let loaded = self.inner.models.get("a collection for words and pictures")?;
+            let loaded = match &settings.bundle {
+                Some(bundle) => self.inner.models.load_at(bundle)?,
+                None => self.inner.models.get("a collection for words and pictures")?,
+            };
             let manifest = loaded.model.manifest();
             let dim = manifest.dim();
             if new.dim.is_some_and(|asked| asked != dim) {
@@ -161,7 +179,9 @@ impl Database {
                     found: new.dim.unwrap_or(0),
                 });
             }
-            (dim, Some(loaded.model.fingerprint()), 0)
+            let feature_dim = if new.features { manifest.vision.feature_dim } else { 0 };
+            encoder = loaded.model.encoder_fingerprint().filter(|_| new.features).map(hex::encode);
+            (dim, Some(loaded.model.fingerprint()), feature_dim)
         };
         if !(1..=4096).contains(&dim) {
             return Err(Error::OutOfRange { name: "dim", value: dim.to_string(), allowed: "1 to 4096" });
@@ -171,7 +191,7 @@ impl Database {
             let (name, value) = ("queries_kept", queries_kept.to_string());
             return Err(Error::OutOfRange { name, value, allowed: "0 to 65536" });
         }
-        let settings = Settings { index: new.index, queries_kept };
+        let settings = Settings { index: new.index, queries_kept, thumbnails: new.thumbnails, encoder, ..settings };
         let (dim, vector_type) = (dim as u32, new.vector_type);
         let spec = CollectionSpec { dim, vector_type, space, feature_dim, settings: settings.to_json() };
         let stored = self.inner.store.create_collection(name, spec)?;
@@ -232,6 +252,22 @@ impl Database {
 
     pub(crate) fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    pub(crate) fn active_jobs(&self) -> &ActiveJobs {
+        &self.inner.jobs
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.inner.read_only
+    }
+
+    /// Gives the bundle at `directory`, which a re-index may name, a model that the caller made.
+    pub fn add_model(&self, directory: impl AsRef<Path>, model: Arc<dyn Model>) -> Result<()> {
+        let directory = std::path::absolute(directory.as_ref())
+            .map_err(|source| Error::File { path: directory.as_ref().to_owned(), source })?;
+        self.inner.models.add(&directory, LoadedModel::new(model, "none", "none")?);
+        Ok(())
     }
 
     pub(crate) fn contexts(&self) -> &HeldContexts {

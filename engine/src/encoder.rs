@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::error::Result;
+use crate::settings::Thumbnails;
 
 /// Longest side of the thumbnails that are stored, in pixels.
 pub const THUMBNAIL_SIDE: u32 = 256;
@@ -16,7 +17,7 @@ pub const THUMBNAIL_SIDE: u32 = 256;
 const KEPT_MAX: usize = 2048;
 
 /// What is kept of a picture beside its vector.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DecodedImage {
     /// sha-256 of the bytes.
     pub hash: [u8; 32],
@@ -24,7 +25,7 @@ pub struct DecodedImage {
     pub width: u32,
     /// Pixels down.
     pub height: u32,
-    /// JPEG, at most [`THUMBNAIL_SIDE`] on its longest side.
+    /// A file, at most [`THUMBNAIL_SIDE`] on its longest side; empty where none is wanted.
     pub thumbnail: Vec<u8>,
 }
 
@@ -56,17 +57,21 @@ impl Encoder {
         Encoder { model, limits, kept: Mutex::default() }
     }
 
-    /// Decodes a picture, makes its thumbnail and what the encoder reads. Touches no model, so that many threads can do it at once.
+    /// Decodes a picture, makes its thumbnail and what the encoder reads. Touches no model, so that many threads can do
+    /// it at once.
     ///
     /// # Errors
     /// What is wrong with the bytes: no picture, truncated, too large.
-    pub fn decode(&self, bytes: &[u8]) -> Result<(DecodedImage, Pixels)> {
+    pub fn decode(&self, bytes: &[u8], thumbnails: Thumbnails) -> Result<(DecodedImage, Pixels)> {
         let picture = decode_image(bytes, &self.limits)?;
         let decoded = DecodedImage {
             hash: content_hash(bytes),
             width: picture.width(),
             height: picture.height(),
-            thumbnail: thumbnail(&picture, THUMBNAIL_SIDE)?,
+            thumbnail: match thumbnails.format() {
+                Some(format) => thumbnail(&picture, THUMBNAIL_SIDE, format)?,
+                None => Vec::new(),
+            },
         };
         Ok((decoded, self.model.preprocessor().pixels(&picture)))
     }

@@ -234,6 +234,62 @@ pub enum Error {
         /// What is not understood.
         problem: String,
     },
+    /// No job has this id.
+    #[error("there is no job {id:?}; list them with `fromagerie jobs list`")]
+    UnknownJob {
+        /// The id asked for.
+        id: String,
+    },
+    /// This process runs the job already.
+    #[error("job {id:?} is under way")]
+    JobRuns {
+        /// The job.
+        id: String,
+    },
+    /// The job ended, so there is nothing to pause, to cancel or to go on with.
+    #[error("job {id:?} has {state} and cannot be gone on with; start another")]
+    JobEnded {
+        /// The job.
+        id: String,
+        /// How it ended.
+        state: &'static str,
+    },
+    /// A job's record that this version cannot read.
+    #[error("job {id:?} cannot be read: {problem}; delete it and start another")]
+    BadJob {
+        /// The job.
+        id: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A collection where an alias is wanted.
+    #[error(
+        "{name:?} is a collection, and only what an alias names can be replaced; choose another name for the alias"
+    )]
+    NotAnAlias {
+        /// The name.
+        name: String,
+    },
+    /// An alias without the generation that was asked for.
+    #[error("alias {alias:?} has no such generation; it has {}", .known.join(", "))]
+    NoGeneration {
+        /// The alias.
+        alias: String,
+        /// The generations there are.
+        known: Vec<String>,
+    },
+    /// A new generation that did not pass a check. The alias stays where it is.
+    #[error(
+        "the new generation {collection:?} did not pass the check of its {check}: {found}; the alias stays where it was"
+    )]
+    GenerationRefused {
+        /// The new generation, which is kept to be looked at.
+        collection: String,
+        /// The check.
+        check: String,
+        /// What it found.
+        found: String,
+    },
     /// Session records that this version cannot read.
     #[error("session {name:?} cannot be read: {problem}; delete it and start another")]
     BadSession {

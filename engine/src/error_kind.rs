@@ -15,15 +15,22 @@ impl Error {
             E::Model(error) => model_kind(error),
             E::Image(_) => ErrorKind::InvalidArgument,
             E::Search(_) => ErrorKind::Internal,
-            E::Graph(_) | E::BadSession { .. } => ErrorKind::DataLoss,
-            E::UnknownCollection { .. } | E::UnknownKey { .. } | E::UnknownSession { .. } => ErrorKind::NotFound,
+            E::Graph(_) | E::BadSession { .. } | E::BadJob { .. } => ErrorKind::DataLoss,
+            E::UnknownCollection { .. }
+            | E::UnknownKey { .. }
+            | E::UnknownSession { .. }
+            | E::UnknownJob { .. }
+            | E::NoGeneration { .. } => ErrorKind::NotFound,
             E::SessionExists { .. } => ErrorKind::AlreadyExists,
-            E::SessionBusy { .. } => ErrorKind::Busy,
+            E::SessionBusy { .. } | E::JobRuns { .. } => ErrorKind::Busy,
             E::NoModel { .. }
             | E::OnlySearches { .. }
             | E::OtherSpace { .. }
             | E::ForeignVectors { .. }
             | E::VectorsOnly { .. }
+            | E::JobEnded { .. }
+            | E::NotAnAlias { .. }
+            | E::GenerationRefused { .. }
             | E::OtherVersion { .. } => ErrorKind::FailedPrecondition,
             E::BadName { .. }
             | E::WrongDim { .. }
@@ -74,6 +81,13 @@ impl Error {
             E::Source(error) => error.reason(),
             E::Fetch(error) => error.reason(),
             E::BadSession { .. } => "BAD_SESSION",
+            E::UnknownJob { .. } => "UNKNOWN_JOB",
+            E::JobRuns { .. } => "JOB_RUNS",
+            E::JobEnded { .. } => "JOB_ENDED",
+            E::BadJob { .. } => "BAD_JOB",
+            E::NotAnAlias { .. } => "NOT_AN_ALIAS",
+            E::NoGeneration { .. } => "NO_GENERATION",
+            E::GenerationRefused { .. } => "GENERATION_REFUSED",
             E::Cancelled => "CANCELLED",
         }
     }
@@ -92,7 +106,13 @@ impl Error {
             E::UnknownSession { name } | E::SessionExists { name } | E::SessionBusy { name } => {
                 vec![("session", name.clone())]
             }
-            E::BadName { name, .. } => vec![("name", name.clone())],
+            E::BadName { name, .. } | E::NotAnAlias { name } => vec![("name", name.clone())],
+            E::UnknownJob { id } | E::JobRuns { id } | E::JobEnded { id, .. } | E::BadJob { id, .. } => {
+                vec![("job", id.clone())]
+            }
+            E::GenerationRefused { collection, check, .. } => {
+                vec![("collection", collection.clone()), ("check", check.clone())]
+            }
             E::OtherSpace { expected, found, .. } | E::ForeignVectors { expected, found, .. } => {
                 vec![("expected", expected.clone()), ("found", found.clone())]
             }
@@ -183,7 +203,11 @@ fn storage_reason(error: &StorageError) -> &'static str {
 fn model_kind(error: &ModelError) -> ErrorKind {
     match error {
         // A bundle or a library that is missing or wrong is for whoever started this to mend.
-        ModelError::Bundle(_) | ModelError::Library(_) | ModelError::Tokenizer(_) => ErrorKind::FailedPrecondition,
+        ModelError::Bundle(_)
+        | ModelError::Library(_)
+        | ModelError::Tokenizer(_)
+        | ModelError::NoRetrievalMap { .. }
+        | ModelError::OtherMap => ErrorKind::FailedPrecondition,
         ModelError::ContextFull { .. } => ErrorKind::InvalidArgument,
         _ => ErrorKind::Internal,
     }
@@ -191,7 +215,8 @@ fn model_kind(error: &ModelError) -> ErrorKind {
 
 fn model_reason(error: &ModelError) -> &'static str {
     match error {
-        ModelError::Bundle(_) => "BAD_BUNDLE",
+        ModelError::Bundle(_) | ModelError::OtherMap => "BAD_BUNDLE",
+        ModelError::NoRetrievalMap { .. } => "NO_RETRIEVAL_MAP",
         ModelError::Library(_) => "NO_ONNX_RUNTIME",
         ModelError::Tokenizer(_) => "BAD_TOKENIZER",
         ModelError::ContextFull { .. } => "PROMPT_TOO_LONG",

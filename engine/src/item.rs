@@ -92,6 +92,8 @@ pub struct StoredItem {
     pub key: String,
     /// `[dim]` f32, unit length.
     pub vector: Vec<f32>,
+    /// `[feature_dim]`: what the encoder made of the picture, where the collection keeps it.
+    pub features: Option<Vec<f32>>,
     /// What is known of it.
     pub document: Document,
 }
@@ -111,7 +113,7 @@ pub struct Document {
     pub height: u32,
     /// sha-256 of the picture's bytes.
     pub content_hash: Option<[u8; 32]>,
-    /// JPEG, empty without a picture.
+    /// A JPEG or WebP file; empty without a picture, or where the collection keeps none.
     pub thumbnail: Vec<u8>,
 }
 

@@ -24,14 +24,18 @@ mod care;
 mod collection;
 mod database;
 pub mod dialogue;
+#[cfg(feature = "parquet")]
+mod embed;
 mod encoder;
 mod error;
 mod error_kind;
 mod ingest;
 mod item;
+mod jobs;
 mod model;
 mod model_slot;
 mod name;
+mod prepare;
 mod query;
 mod retrieve;
 mod settings;
@@ -40,6 +44,8 @@ mod vector;
 
 pub use collection::{Collection, Upserted};
 pub use database::{Database, NewCollection};
+#[cfg(feature = "parquet")]
+pub use embed::{EmbedOptions, embed};
 pub use error::{Error, ErrorKind, Result};
 pub use fromagerie_index::{InstructionSet, KernelChoice, kernel_choice};
 pub use fromagerie_models::{Device, Manifest, Model, Runtime, RuntimeOptions};
@@ -49,12 +55,16 @@ pub use fromagerie_storage::{
 };
 pub use ingest::{
     Columns, Failure, FailureLog, FetchError, FetchOptions, Format, IngestEvent, IngestOptions, IngestReport, Place,
-    Position, SourceError, SourceOptions, Spot, Stage, Vectors, failure_json, source_vectors,
+    Position, SourceError, SourceOptions, Spot, Stage, Vectors, failure_json, folder_pictures, source_vectors,
 };
 pub use item::{Content, Document, Item, StoredItem};
+pub use jobs::{
+    Ask, Check, Generation, IngestJob, Job, JobError, JobInput, JobPhase, JobProgress, JobRun, JobSpec, JobState,
+    ReindexJob, ask_job,
+};
 pub use model::LoadedModel;
 pub use model_slot::{BUNDLE_VARIABLE, Options, load_bundle};
 pub use query::{Hit, LIMIT_MAX, Query, Term};
 pub use retrieve::SearchStats;
-pub use settings::IndexKind;
+pub use settings::{IndexKind, Thumbnails};
 pub use usage::{RecallEstimate, UsageStats};

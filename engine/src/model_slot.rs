@@ -1,5 +1,6 @@
 //! The model of a database: named by its options, loaded when it is first needed, shared by everything after.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -72,11 +73,13 @@ pub(crate) struct ModelSlot {
     loaded: OnceLock<Arc<LoadedModel>>,
     /// Held while the model is loaded, so that two callers do not load it twice.
     loading: Mutex<()>,
+    /// Models of other bundles, which re-indexed collections were made with, by the directory that was named.
+    others: Mutex<HashMap<PathBuf, Arc<LoadedModel>>>,
 }
 
 impl ModelSlot {
     pub(crate) fn new(options: Options, fallback: PathBuf) -> ModelSlot {
-        ModelSlot { options, fallback, loaded: OnceLock::new(), loading: Mutex::new(()) }
+        ModelSlot { options, fallback, loaded: OnceLock::new(), loading: Mutex::new(()), others: Mutex::default() }
     }
 
     /// The same, with a model that is loaded already.
@@ -95,6 +98,22 @@ impl ModelSlot {
         }
         let loaded = Arc::new(load_bundle(&self.directory(operation)?, &self.options)?);
         Ok(self.loaded.get_or_init(|| loaded).clone())
+    }
+
+    /// The model of another bundle, loaded now if it was not.
+    pub(crate) fn load_at(&self, directory: &Path) -> Result<Arc<LoadedModel>> {
+        let mut others = self.others.lock();
+        if let Some(model) = others.get(directory) {
+            return Ok(model.clone());
+        }
+        let loaded = Arc::new(load_bundle(directory, &self.options)?);
+        others.insert(directory.to_owned(), loaded.clone());
+        Ok(loaded)
+    }
+
+    /// Gives the bundle at `directory` a model that is loaded already.
+    pub(crate) fn add(&self, directory: &Path, model: LoadedModel) {
+        self.others.lock().insert(directory.to_owned(), Arc::new(model));
     }
 
     fn directory(&self, operation: &'static str) -> Result<PathBuf> {

@@ -96,7 +96,7 @@ async fn a_collection_is_made_filled_searched_and_dropped() {
         2
     );
     let stored = collections
-        .get_item(v1::GetItemRequest { collection: "colours".into(), key: "red".into() })
+        .get_item(v1::GetItemRequest { collection: "colours".into(), key: "red".into(), with_features: false })
         .await
         .unwrap()
         .into_inner();

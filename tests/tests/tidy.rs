@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
 ];
 
 /// Each heavy dependency, and the only places that may name it.
-const OWNERS: [(&str, &[&str]); 15] = [
+const OWNERS: [(&str, &[&str]); 16] = [
     ("sled", &["storage/src/catalog"]),
     ("bincode", &["storage/src"]),
     ("memmap2", &["storage/src/mmap"]),
@@ -33,10 +33,11 @@ const OWNERS: [(&str, &[&str]); 15] = [
     ("image", &["engine/models/src/image"]),
     ("tar", &["engine/src/ingest/source/tar"]),
     ("csv", &["engine/src/ingest/source/table"]),
-    ("parquet", &["engine/src/ingest/source/arrow"]),
-    ("arrow_array", &["engine/src/ingest/source/arrow"]),
-    ("arrow_ipc", &["engine/src/ingest/source/arrow"]),
-    ("arrow_schema", &["engine/src/ingest/source/arrow"]),
+    ("parquet", &["engine/src/ingest/source/arrow", "engine/src/embed/table.rs"]),
+    ("arrow_array", &["engine/src/ingest/source/arrow", "engine/src/embed/table.rs"]),
+    ("arrow_ipc", &["engine/src/ingest/source/arrow", "engine/src/embed/table.rs"]),
+    ("arrow_schema", &["engine/src/ingest/source/arrow", "engine/src/embed/table.rs"]),
+    ("flate2", &["engine/src/ingest/source/tar"]),
     ("ureq", &["engine/src/ingest/fetch"]),
     ("tonic", &["proto/src", "server/src/grpc", "server/src/cli/serve.rs"]),
 ];

@@ -67,6 +67,15 @@ pub enum ModelError {
         /// Height given.
         found_height: u32,
     },
+    /// A model whose retrieval map cannot be had without its encoder.
+    #[error("the bundle {model:?} has no onnx/retrieval_map.onnx, so features cannot be mapped; export it again")]
+    NoRetrievalMap {
+        /// Its name.
+        model: String,
+    },
+    /// A bundle whose two drawings of one map disagree.
+    #[error("onnx/retrieval_map.onnx makes other vectors than onnx/vision_encoder.onnx; export the bundle again")]
+    OtherMap,
     /// A cache made by another kind of model.
     #[error("the cache was not made by this model")]
     ForeignCache,

@@ -25,7 +25,7 @@ pub use cache::{Cache, CacheState};
 pub use embeds::Embeds;
 pub use error::ModelError;
 pub use fake::FakeModel;
-pub use image::{ImageError, ImageLimits, Picture, Pixels, Preprocessor, decode_image, thumbnail};
+pub use image::{ImageError, ImageLimits, Picture, Pixels, Preprocessor, ThumbnailFormat, decode_image, thumbnail};
 pub use model::{Forward, ImageEncoding, Model};
 pub use onnx::{Device, GraphError, LibraryError, OnnxModel, Runtime, RuntimeOptions};
 pub use tokenizer::{TokenStream, Tokenizer, TokenizerError};

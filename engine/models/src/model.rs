@@ -72,6 +72,23 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// [`ModelError::WrongPixels`], [`ModelError::Degenerate`], [`ModelError::Graph`].
     fn encode_images(&self, images: &[Pixels]) -> Result<Vec<ImageEncoding>, ModelError>;
+
+    /// The encoder without its maps: features may be exchanged between models when these 32 bytes are equal. `None` when
+    /// the model does not say.
+    fn encoder_fingerprint(&self) -> Option<[u8; 32]> {
+        None
+    }
+
+    /// The retrieval vectors that this model's map makes of `features` (`[n, feature_dim]`, as
+    /// [`ImageEncoding::features`] of this encoder): `[n, dim]`, each of unit length.
+    ///
+    /// # Errors
+    /// [`ModelError::NoRetrievalMap`] for a model whose map cannot be had alone; [`ModelError::WrongWidth`];
+    /// [`ModelError::Degenerate`]; [`ModelError::Graph`].
+    fn map_features(&self, features: &[f32]) -> Result<Vec<f32>, ModelError> {
+        let _ = features;
+        Err(ModelError::NoRetrievalMap { model: self.manifest().name.clone() })
+    }
 }
 
 impl dyn Model + '_ {

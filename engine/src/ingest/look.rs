@@ -1,21 +1,36 @@
 //! One record, looked at: is it new, and can it be used?
 
-use super::source::{Body, Failure, Found, Place, SourceError, Stage};
-use crate::collection::{Collection, Prepared};
+use fromagerie_storage::VectorType;
+use half::f16;
+use sha2::{Digest, Sha256};
+
+use super::source::{Body, Failure, Found, Made, Place, SourceError, Stage};
+use crate::collection::Collection;
 use crate::encoder::content_hash;
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::{Content, Item};
+use crate::item::{Content, Document, Item, StoredItem};
+use crate::prepare::{Origin, Prepared, check_key, read_file};
 
 /// What became of one record.
 pub(super) enum Looked {
     /// Ready to be encoded and written.
-    New { key: String, hash: Option<[u8; 32]>, place: Place, prepared: Box<Prepared> },
+    New { key: String, hash: Option<[u8; 32]>, content: [u8; 32], place: Place, prepared: Box<Prepared> },
     /// The collection has it.
-    Unchanged { key: String, hash: Option<[u8; 32]>, place: Place },
+    Unchanged { key: String, hash: Option<[u8; 32]>, content: [u8; 32], place: Place },
     /// It is left out.
     Failed(Failure),
     /// What is no single record's fault: no model, a damaged database.
     Fatal(Error),
+}
+
+/// A record that can be used.
+struct Usable {
+    /// Of its picture.
+    hash: Option<[u8; 32]>,
+    /// Of whatever its vector is made from.
+    content: [u8; 32],
+    /// Nothing when the collection has it.
+    prepared: Option<Prepared>,
 }
 
 impl Collection {
@@ -27,8 +42,10 @@ impl Collection {
         };
         let (key, place) = (found.key.clone(), found.place.clone());
         match self.look(found) {
-            Ok((hash, Some(prepared))) => Looked::New { key, hash, place, prepared: Box::new(prepared) },
-            Ok((hash, None)) => Looked::Unchanged { key, hash, place },
+            Ok(Usable { hash, content, prepared: Some(prepared) }) => {
+                Looked::New { key, hash, content, place, prepared: Box::new(prepared) }
+            }
+            Ok(Usable { hash, content, prepared: None }) => Looked::Unchanged { key, hash, content, place },
             Err(error) if error.kind() == ErrorKind::InvalidArgument => {
                 let stage = if matches!(error, Error::File { .. }) { Stage::Read } else { Stage::Decode };
                 Looked::Failed(Failure::new(Some(key), place, stage, error))
@@ -37,45 +54,95 @@ impl Collection {
         }
     }
 
-    /// The content hash of a picture, and the record when it is new.
-    fn look(&self, found: Found) -> Result<(Option<[u8; 32]>, Option<Prepared>)> {
+    fn look(&self, found: Found) -> Result<Usable> {
         let Found { key, body, caption, uri, payload, .. } = found;
-        let content = match body {
-            Body::Vector(vector) => Content::Vector(vector),
-            Body::Bytes(bytes) => Content::Image(bytes),
-            Body::Url(url) => return Err(SourceError::unsupported(format!("{url} was not fetched")).into()),
-            Body::File(path) => {
-                Content::Image(std::fs::read(&path).map_err(|source| Error::File { path: path.clone(), source })?)
+        let item = |content| Item { key, content, caption, uri, payload };
+        match body {
+            Body::Bytes(bytes) => self.look_at_picture(item(Content::Image(bytes))),
+            Body::File(path) => self.look_at_picture(item(Content::Image(read_file(&path)?))),
+            Body::Url(url) => Err(SourceError::unsupported(format!("{url} was not fetched")).into()),
+            Body::Vector(vector) => {
+                self.look_at_made(item(Content::Image(Vec::new())), Made { vector: Some(vector), ..Made::default() })
             }
-        };
-        let item = Item { key, content, caption, uri, payload };
-        match &item.content {
-            Content::Image(bytes) => {
-                let hash = content_hash(bytes);
-                let has = self.has(&item, |_, stored_hash| stored_hash == Some(hash))?;
-                Ok((Some(hash), if has { None } else { Some(self.prepare(item)?) }))
-            }
-            _ => {
-                let prepared = self.prepare(item)?;
-                let has = match &prepared {
-                    Prepared::Vector(item, vector) => self.has(item, |stored, _| stored == vector.as_slice())?,
-                    Prepared::Image(..) => false,
-                };
-                Ok((None, (!has).then_some(prepared)))
-            }
+            Body::Made(made) => self.look_at_made(item(Content::Image(Vec::new())), *made),
         }
     }
 
-    /// True when what is stored under the item's key says the same, and `same` of its vector and content hash.
-    fn has(&self, item: &Item, same: impl Fn(&[f32], Option<[u8; 32]>) -> bool) -> Result<bool> {
+    fn look_at_picture(&self, item: Item) -> Result<Usable> {
+        let Content::Image(bytes) = &item.content else { return Err(SourceError::unsupported("no picture").into()) };
+        let hash = content_hash(bytes);
+        let has = self.has(&item, |stored| stored.document.content_hash == Some(hash))?;
+        let prepared = if has { None } else { Some(self.prepare(item)?) };
+        Ok(Usable { hash: Some(hash), content: hash, prepared })
+    }
+
+    fn look_at_made(&self, item: Item, made: Made) -> Result<Usable> {
+        check_key(&item.key)?;
+        let Made { vector, features, picture } = made;
+        let vector = vector.map(|vector| self.checked(vector)).transpose()?;
+        if vector.is_none() && features.is_none() {
+            return Err(SourceError::damaged("it has neither a vector nor features").into());
+        }
+        if let Some(features) = &features {
+            self.check_features(&item.key, features)?;
+        }
+        let hash = picture.as_ref().map(|picture| picture.hash);
+        let features = features.filter(|_| self.feature_dim() > 0 || vector.is_none());
+        let has = self.has(&item, |stored| {
+            stored.document.content_hash == hash
+                && vector.as_ref().is_none_or(|vector| self.keeps_as(vector, &stored.vector))
+                && features.as_ref().is_none_or(|features| stored.features.as_ref() == Some(features))
+        })?;
+        let content = content_of(vector.as_deref(), features.as_deref());
+        let origin = match (vector, features) {
+            (Some(vector), features) => Origin::Vector(vector, features),
+            (None, features) => Origin::Features(features.unwrap_or_default()),
+        };
+        Ok(Usable { hash, content, prepared: (!has).then(|| Prepared::new(item, picture, origin)) })
+    }
+
+    /// Whether `vector` is `stored` here, which may be rounded to halves.
+    fn keeps_as(&self, vector: &[f32], stored: &[f32]) -> bool {
+        match self.vector_type() {
+            VectorType::F32 => vector == stored,
+            VectorType::F16 => vector.iter().map(|value| f16::from_f32(*value).to_f32()).eq(stored.iter().copied()),
+        }
+    }
+
+    /// Whether features can be kept, or mapped.
+    fn check_features(&self, key: &str, features: &[f32]) -> Result<()> {
+        let expected = match self.feature_dim() {
+            0 if self.space().is_none() => features.len(),
+            0 => self.model("an image's features")?.model.manifest().vision.feature_dim as usize,
+            dim => dim,
+        };
+        if features.len() != expected || features.iter().any(|value| !value.is_finite()) {
+            let problem =
+                format!("its {} features are not {expected} numbers, as this collection's are", features.len());
+            return Err(Error::BadItem { key: key.to_owned(), problem });
+        }
+        Ok(())
+    }
+
+    /// True when what is stored under the item's key says the same, and `same` of what belongs to its picture.
+    fn has(&self, item: &Item, same: impl Fn(&StoredItem) -> bool) -> Result<bool> {
         if self.is_empty() {
             return Ok(false);
         }
-        Ok(self.get(&item.key)?.is_some_and(|stored| {
-            let document = &stored.document;
-            document.caption == item.caption
-                && same(&stored.vector, document.content_hash)
-                && document.payload_is(&item.payload)
-        }))
+        let says_the_same =
+            |document: &Document| document.caption == item.caption && document.payload_is(&item.payload);
+        Ok(self.get(&item.key)?.is_some_and(|stored| says_the_same(&stored.document) && same(&stored)))
     }
+}
+
+/// A digest of numbers.
+fn content_of(vector: Option<&[f32]>, features: Option<&[f32]>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for values in [vector, features] {
+        for value in values.unwrap_or_default() {
+            hash.update(value.to_le_bytes());
+        }
+        hash.update([0xFF]);
+    }
+    hash.finalize().into()
 }

@@ -5,36 +5,28 @@
 //! record that cannot be used is reported and left out; it stops nothing. What the collection has already, byte for
 //! byte, is not encoded again, so a run that was killed goes on where it was.
 //!
-//! [`source`] knows the kinds of files; [`fetch`] what lies at addresses; `look` what becomes of one record; `report` what is told.
+//! [`source`] knows the kinds of files; [`fetch`] what lies at addresses; [`run`] joins the stages; `look` says what
+//! becomes of one record; `report` what is told.
 
 pub(crate) mod fetch;
 mod look;
+mod near;
 mod report;
-mod seen;
+pub(crate) mod run;
+pub(crate) mod seen;
 pub(crate) mod source;
+pub(crate) mod stored;
 mod write;
 
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Instant;
-
-use rayon::prelude::*;
+use std::path::{Path, PathBuf};
 
 use crate::collection::Collection;
 use crate::error::{Error, Result};
-use fetch::Fetcher;
 pub use fetch::{FetchError, FetchOptions};
-use look::Looked;
 pub use report::{FailureLog, IngestEvent, IngestReport, failure_json};
-use seen::Seen;
-use source::{Body, Found, Shards};
+use run::{Begin, Run};
+use source::{Body, Found, Records, Shards};
 pub use source::{Columns, Failure, Format, Place, Position, SourceError, SourceOptions, Spot, Stage, Vectors};
-use write::Writer;
-
-/// Vectors that are written together.
-const VECTORS_BATCH: usize = 4096;
-/// Bytes of records that are read ahead together, unless one alone has more.
-const BATCH_BYTES_MAX: usize = 128 << 20;
 
 /// How records are ingested.
 #[derive(Clone, Debug)]
@@ -74,6 +66,33 @@ pub fn source_vectors(sources: &[PathBuf], options: &SourceOptions) -> Result<Op
     Shards::open(sources, options, Position::default(), Box::new(|_| Ok(())))?.first_vectors()
 }
 
+/// The pictures below a folder: the key that each would have, and its path, in the order of names.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn folder_pictures(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    source::folder::walk(folder)
+}
+
+/// What a place in `sources` depends on, as a digest: while it stays, a [`Position`] means the same place.
+pub(crate) fn source_fingerprint(sources: &[PathBuf], options: &SourceOptions) -> Result<String> {
+    Ok(Shards::open(sources, options, Position::default(), Box::new(|_| Ok(())))?.fingerprint())
+}
+
+/// The key and the picture of the record at a place; `None` when it has no picture, or is one at an address.
+pub(crate) fn record_at(
+    sources: &[PathBuf],
+    options: &SourceOptions,
+    at: Position,
+) -> Result<Option<(String, Vec<u8>)>> {
+    let mut shards = Shards::open(sources, options, at, Box::new(|_| Ok(())))?;
+    Ok(match shards.next() {
+        Some(Ok(Found { key, body: Body::Bytes(bytes), .. })) => Some((key, bytes)),
+        Some(Ok(Found { key, body: Body::File(path), .. })) => Some((key, crate::prepare::read_file(&path)?)),
+        _ => None,
+    })
+}
+
 impl Collection {
     /// Ingests every record of `sources`: folders, files, and patterns with braces (see [`source::Format`]).
     ///
@@ -90,36 +109,9 @@ impl Collection {
         if !(1..=1024).contains(&options.batch) {
             return Err(Error::OutOfRange { name: "batch", value: options.batch.to_string(), allowed: "1 to 1024" });
         }
-        let begun = Instant::now();
-        let (collection, same_space) = (self.clone(), options.same_space);
-        let accept = Box::new(move |vectors: &Vectors| collection.accept(vectors, same_space));
-        let shards = Shards::open(sources, &options.source, options.from, accept)?;
-        if shards.holds_pictures() {
-            // Before anything is read: a model that cannot be loaded must not look like a hundred bad files.
-            self.model("an image")?;
-        }
-        on_event(IngestEvent::Found { items: shards.remaining() });
-        std::thread::scope(|scope| {
-            let (send_read, read) = sync_channel(1);
-            scope.spawn(move || read_all(shards, options.batch, cancelled, send_read));
-            let (send_fetched, fetched) = sync_channel(1);
-            let (send_looked, looked) = sync_channel(1);
-            scope.spawn(move || fetch_all(&Fetcher::new(options.fetch), read, cancelled, send_fetched));
-            scope.spawn(move || self.look_at_all(fetched, cancelled, send_looked));
-            let (skip_duplicates, report) = (options.skip_duplicates, IngestReport::default());
-            let mut writer = Writer { collection: self, skip_duplicates, on_event, report, seen: Seen::default() };
-            for batch in looked {
-                if cancelled() {
-                    break;
-                }
-                writer.write(batch.records)?;
-                (writer.on_event)(IngestEvent::Reached(batch.end));
-            }
-            if cancelled() {
-                return Err(Error::Cancelled);
-            }
-            Ok(IngestReport { seconds: begun.elapsed().as_secs_f64(), ..writer.report })
-        })
+        let run = Run { collection: self, options, begin: Begin::at(options.from), id: None };
+        let ended = run.over_sources(sources, cancelled, on_event, &mut |_| Ok(()))?;
+        Ok(ended.report)
     }
 
     /// Whether vectors of a source may become this collection's.
@@ -137,66 +129,6 @@ impl Collection {
                 found: theirs.map_or_else(|| "unknown".to_owned(), hex::encode),
             }),
             (None, _) => Ok(()),
-        }
-    }
-
-    /// Decodes batch after batch until all is done or nobody wants more.
-    fn look_at_all(
-        &self,
-        fetched: Receiver<Batch<Result<Found, Failure>>>,
-        cancelled: &(dyn Fn() -> bool + Sync),
-        send: SyncSender<Batch<Looked>>,
-    ) {
-        for batch in fetched {
-            let records = batch.records.into_par_iter().map(|found| self.look_at(found)).collect();
-            if cancelled() || send.send(Batch { records, end: batch.end }).is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// Records that travel together, and where the first one after them is.
-struct Batch<T> {
-    records: Vec<T>,
-    end: Position,
-}
-
-/// Reads batch after batch, each as large as may be held.
-fn read_all(
-    mut shards: Shards,
-    pictures: usize,
-    cancelled: &(dyn Fn() -> bool + Sync),
-    send: SyncSender<Batch<Result<Found, Failure>>>,
-) {
-    loop {
-        let (mut records, mut bytes, mut has_picture) = (Vec::new(), 0, false);
-        while records.len() < if has_picture { pictures } else { VECTORS_BATCH } && bytes < BATCH_BYTES_MAX {
-            let Some(found) = shards.next() else { break };
-            if let Ok(Found { body, .. }) = &found {
-                has_picture |= !matches!(body, Body::Vector(_));
-                bytes += body.len();
-            }
-            records.push(found);
-        }
-        let end = shards.position();
-        if records.is_empty() || cancelled() || send.send(Batch { records, end }).is_err() {
-            return;
-        }
-    }
-}
-
-/// Fetches what is named by its address, batch after batch.
-fn fetch_all(
-    fetcher: &Fetcher,
-    read: Receiver<Batch<Result<Found, Failure>>>,
-    cancelled: &(dyn Fn() -> bool + Sync),
-    send: SyncSender<Batch<Result<Found, Failure>>>,
-) {
-    for batch in read {
-        let records = fetcher.fetch_all(batch.records, cancelled);
-        if cancelled() || send.send(Batch { records, end: batch.end }).is_err() {
-            return;
         }
     }
 }

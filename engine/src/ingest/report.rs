@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::source::{Failure, Position, Spot};
@@ -40,7 +41,7 @@ pub enum IngestEvent<'a> {
 }
 
 /// A finished run. `found` is the sum of `written`, `unchanged`, `skipped` and `failed`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct IngestReport {
     /// Records seen, files that could not be opened among them.
     pub found: usize,

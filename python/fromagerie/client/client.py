@@ -103,6 +103,54 @@ class Client:
         request = {"session": session, "parts": wire_parts, "options": options}
         return self._wire.call_streaming("DialogueService", "Chat", request)
 
+    def start_ingest(self, collection: str, sources: Iterable[str], sync: bool = False, **options: Any) -> Any:
+        """Begins a job that reads paths of the server's machine into a collection. Options are those of `JobInput`, such
+        as `format` or `key_column`, and `with_features`."""
+        with_features = options.pop("with_features", False)
+        request = {
+            "collection": collection,
+            "input": {"sources": [str(source) for source in sources], **options},
+            "sync": sync,
+            "with_features": with_features,
+        }
+        return self._wire.call("JobService", "StartIngest", request)
+
+    def start_reindex(self, alias: str, sources: Iterable[str] = (), **options: Any) -> Any:
+        """Begins a job that builds a new generation of an alias, verifies it, and moves the alias to it. Without
+        sources the items that are there are taken over. Options are those of `StartReindexRequest`."""
+        request = {"alias": alias, "input": {"sources": [str(source) for source in sources]}, **options}
+        return self._wire.call("JobService", "StartReindex", request)
+
+    def jobs(self) -> list[Any]:
+        """Every job, oldest first."""
+        found, token = [], ""
+        while True:
+            page = self._wire.call("JobService", "ListJobs", {"page_token": token})
+            found += page.jobs
+            token = page.next_page_token
+            if not token:
+                return found
+
+    def watch_job(self, job: str) -> Iterator[Any]:
+        """The job as it is now, again whenever it changes, and at last as it stopped."""
+        return self._wire.call_streaming("JobService", "WatchJob", {"id": job})
+
+    def pause_job(self, job: str) -> Any:
+        """Stops a job where it can be gone on with."""
+        return self._wire.call("JobService", "PauseJob", {"id": job})
+
+    def resume_job(self, job: str) -> Any:
+        """Goes on with a job that was paused or failed."""
+        return self._wire.call("JobService", "ResumeJob", {"id": job})
+
+    def cancel_job(self, job: str) -> Any:
+        """Stops a job for good; what it wrote stays."""
+        return self._wire.call("JobService", "CancelJob", {"id": job})
+
+    def rollback(self, alias: str, collection: str = "") -> str:
+        """Moves an alias back to what it named before, or to `collection`; the name of that."""
+        return self._wire.call("JobService", "RollbackAlias", {"alias": alias, "collection": collection}).collection
+
     def model(self) -> Any:
         """What the server's model is."""
         return self._wire.call("ModelService", "GetModel", {})

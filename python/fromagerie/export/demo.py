@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Tuple
 
 from .bundle import pretty, preprocessing, write_bundle
 from .checkpoint import read_checkpoint
-from .efficientnet import FEATURES, VARIANTS, vision_graph
+from .efficientnet import FEATURES, VARIANTS, encoder_sha256, vision_graph
 from .gguf import Gguf, read_llama
 from .llama import decoder_graph, embed_graph
 from .maps import Maps, MapsError
@@ -101,7 +101,11 @@ def export_demo(
             "vocab_size": vocabulary + 1,
             "max_position_embeddings": POSITIONS,
         },
-        "vision": {"num_visual_tokens": maps.visual_tokens, "feature_dim": features},
+        "vision": {
+            "num_visual_tokens": maps.visual_tokens,
+            "feature_dim": features,
+            "encoder_sha256": encoder_sha256(encoders, size),
+        },
         "retrieval": {"dim": maps.dim, "ret_token_ids": [vocabulary], "text_template": TEXT_TEMPLATE},
         "dialogue": dialogue,
     }
@@ -122,6 +126,7 @@ def export_demo(
             "preprocessor_config.json": pretty(preprocessing(size, PIXEL_MEAN, PIXEL_STD, MARGIN)),
             "generation_config.json": pretty(generation),
             "onnx/vision_encoder.onnx": drawn("vision", lambda: vision_graph(encoders, maps, hidden, size).bytes()),
+            "onnx/retrieval_map.onnx": drawn("retrieval map", lambda: maps.retrieval_graph(features).bytes()),
             "onnx/embed_tokens.onnx": drawn("embeddings", lambda: embed_graph(tensors, maps, bits).bytes()),
             "onnx/decoder_model_merged.onnx": drawn(
                 f"decoder ({variant})", lambda: decoder_graph(config, tensors, maps, bits).bytes()

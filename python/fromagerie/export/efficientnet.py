@@ -10,6 +10,7 @@ Read next: `checkpoint.py` (where the weights come from), `maps.py` (what follow
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
@@ -121,11 +122,23 @@ def vision_graph(encoders: Sequence[Tuple[str, Dict[str, np.ndarray]]], maps: Ma
     `encoders`: (variant name, checkpoint) pairs; their features are laid side by side in this order.
     """
     g = Graph("vision_encoder")
-    pixels = g.input("pixel_values", FLOAT, ["batch", 3, size, size])
-    parts = [_Encoder(g, weights, VARIANTS[name]).features(pixels) for name, weights in encoders]
-    features = parts[0] if len(parts) == 1 else g.op("Concat", *parts, axis=1)
+    features = _features(g, encoders, size)
     retrieval, tokens = maps.vision(g, features, hidden)
     g.output("retrieval_embedding", retrieval, FLOAT, ["batch", maps.dim])
     g.output("visual_tokens", tokens, FLOAT, ["batch", maps.visual_tokens, hidden])
-    g.output("features", features, FLOAT, ["batch", FEATURES * len(parts)])
+    g.output("features", features, FLOAT, ["batch", FEATURES * len(encoders)])
     return g
+
+
+def encoder_sha256(encoders: Sequence[Tuple[str, Dict[str, np.ndarray]]], size: int) -> str:
+    """What `vision.encoder_sha256` says: the digest of the graph up to the features, drawn alone."""
+    g = Graph("encoder")
+    g.output("features", _features(g, encoders, size), FLOAT, ["batch", FEATURES * len(encoders)])
+    return hashlib.sha256(g.bytes()).hexdigest()
+
+
+def _features(g: Graph, encoders: Sequence[Tuple[str, Dict[str, np.ndarray]]], size: int) -> str:
+    """`pixel_values` [B, 3, size, size] → the encoders' features side by side."""
+    pixels = g.input("pixel_values", FLOAT, ["batch", 3, size, size])
+    parts = [_Encoder(g, weights, VARIANTS[name]).features(pixels) for name, weights in encoders]
+    return parts[0] if len(parts) == 1 else g.op("Concat", *parts, axis=1)

@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from .graph import MICROSOFT, Graph
+from .graph import FLOAT, MICROSOFT, Graph
 
 MAX_HEADER = 1 << 26
 LAYER_NORM_EPSILON = 1e-5
@@ -137,7 +137,21 @@ class Maps:
 
     def vision(self, graph: Graph, features: str, hidden: int) -> Tuple[str, str]:
         """`(retrieval [B, dim], visual tokens [B, k, hidden])` from `features` [B, F]."""
-        x = features
+        x = self._prepared(graph, features)
+        retrieval = self._draw(graph, x, "visual_fc", _names(self.config["visual_fc"]))
+        tokens = self._draw(graph, x, "visual_embeddings", _names(self.config["visual_embeddings"]))
+        return retrieval, graph.op("Reshape", tokens, graph.ints(-1, self.visual_tokens, hidden))
+
+    def retrieval_graph(self, features: int) -> Graph:
+        """`retrieval_map.onnx`: `features` [B, F] → `retrieval_embedding` [B, dim], as in the vision graph."""
+        graph = Graph("retrieval_map")
+        x = self._prepared(graph, graph.input("features", FLOAT, ["batch", features]))
+        edge = self._draw(graph, x, "visual_fc", _names(self.config["visual_fc"]))
+        graph.output("retrieval_embedding", edge, FLOAT, ["batch", self.dim])
+        return graph
+
+    def _prepared(self, graph: Graph, x: str) -> str:
+        """The features as the maps read them."""
         if "feature_mean" in self.tensors:
             x = graph.op("Sub", x, graph.constant(self.tensors["feature_mean"].reshape(-1), np.float32, "mean"))
         if "feature_std" in self.tensors:
@@ -145,9 +159,7 @@ class Maps:
         if self.config.get("normalize_features", False):
             norm = graph.op("ReduceL2", x, graph.ints(-1), keepdims=1)
             x = graph.op("Div", x, graph.op("Max", norm, graph.constant(1e-12, np.float32)))
-        retrieval = self._draw(graph, x, "visual_fc", _names(self.config["visual_fc"]))
-        tokens = self._draw(graph, x, "visual_embeddings", _names(self.config["visual_embeddings"]))
-        return retrieval, graph.op("Reshape", tokens, graph.ints(-1, self.visual_tokens, hidden))
+        return x
 
     def _text_ops(self, index: int) -> List[str]:
         """One list of ops for all layers, or one list per layer."""

@@ -1,15 +1,15 @@
 //! `fromagerie ingest`.
 
 use std::fs::File;
-use std::io::BufWriter;
-use std::path::PathBuf;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use fromagerie::{
-    Collection, Columns, Database, Error, FailureLog, FetchOptions, Format, IngestEvent, IngestOptions, IngestReport,
-    NewCollection, SourceOptions, VectorType, failure_json, source_vectors,
+    Columns, Format, IngestEvent, IngestJob, IngestReport, Job, JobInput, JobSpec, SourceOptions, Thumbnails,
+    VectorType, failure_json,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
@@ -29,13 +29,45 @@ use super::{DatabaseArgs, Outcome, Output};
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Ingest {
     #[command(flatten)]
-    database: DatabaseArgs,
+    pub(super) database: DatabaseArgs,
     /// The collection, made when it is not there.
     #[arg(long)]
     collection: String,
     /// Folders, files, and patterns with braces.
     #[arg(required = true, value_name = "SOURCE")]
-    sources: Vec<PathBuf>,
+    pub(super) sources: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) input: InputArgs,
+    /// A new collection keeps the encoder's features, from which another map makes vectors without the pictures.
+    #[arg(long)]
+    with_features: bool,
+    /// How a new collection keeps the elements of its vectors; f16 takes half the bytes.
+    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
+    vector_type: VectorTypeArg,
+    /// What a new collection keeps of pictures to be looked at: jpeg, webp (without loss: for drawings) or none.
+    #[arg(long, default_value = "jpeg", value_name = "KIND")]
+    thumbnails: Thumbnails,
+    /// At the end, remove items that the sources do not name: the collection is then what they are.
+    #[arg(long)]
+    sync: bool,
+    /// After that, keep looking for changes and follow them, until stopped. One folder of pictures.
+    #[arg(long, requires = "sync")]
+    watch: bool,
+    /// How often --watch looks, in seconds.
+    #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
+    pub(super) watch_every: f64,
+    /// Report groups of items whose vectors have this cosine or more, such as 0.98.
+    #[arg(long, value_name = "SCORE")]
+    near_duplicates: Option<f32>,
+    /// Write what was left out to this file: one JSON object a line, with key, source, place, stage, reason, message;
+    /// and groups of near duplicates.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// What is read, and how.
+#[derive(Args)]
+pub(super) struct InputArgs {
     /// What the sources are, when their names and first bytes do not tell.
     #[arg(long, value_parser = parse_format, value_name = "FORMAT")]
     format: Option<Format>,
@@ -54,18 +86,12 @@ pub(super) struct Ingest {
     /// collection of vectors alone.
     #[arg(long)]
     same_space: bool,
-    /// How a new collection keeps the elements of its vectors; f16 takes half the bytes.
-    #[arg(long, value_enum, default_value = "f32", value_name = "TYPE")]
-    vector_type: VectorTypeArg,
     /// Fetch pictures from private, loopback, link-local and multicast addresses too.
     #[arg(long)]
     allow_private_addresses: bool,
     /// Leave out a picture that is, byte for byte, an earlier one of this run.
     #[arg(long)]
     skip_duplicates: bool,
-    /// Write what was left out to this file: one JSON object a line, with key, source, place, stage, reason, message.
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
     /// Pictures that are encoded and made durable together.
     #[arg(long, default_value_t = 32)]
     batch: usize,
@@ -84,6 +110,33 @@ impl From<VectorTypeArg> for VectorType {
         match arg {
             VectorTypeArg::F32 => VectorType::F32,
             VectorTypeArg::F16 => VectorType::F16,
+        }
+    }
+}
+
+impl InputArgs {
+    pub(super) fn input(&self, sources: Vec<PathBuf>) -> JobInput {
+        let columns = Columns {
+            image: self.columns.image_column.clone(),
+            caption: self.columns.caption_column.clone(),
+            key: self.columns.key_column.clone(),
+            vector: self.columns.vector_column.clone(),
+        };
+        let source = SourceOptions {
+            format: self.format,
+            columns,
+            image_root: self.image_root.clone(),
+            captions: self.captions.clone(),
+            keys: self.keys.clone(),
+            ..SourceOptions::default()
+        };
+        JobInput {
+            sources,
+            source,
+            allow_private_addresses: self.allow_private_addresses,
+            skip_duplicates: self.skip_duplicates,
+            same_space: self.same_space,
+            batch: self.batch,
         }
     }
 }
@@ -128,85 +181,67 @@ fn parse_format(word: &str) -> Result<Format, String> {
 impl Ingest {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let db = self.database.open(true)?;
-        let options = self.options();
-        let collection = self.collection(&db, &options)?;
-        let mut log = match &self.report {
-            Some(path) => {
-                let file = File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
-                Some(FailureLog::new(BufWriter::new(file)))
-            }
-            None => None,
+        let spec = JobSpec::Ingest(IngestJob {
+            collection: self.collection.clone(),
+            input: self.input.input(self.sources.clone()),
+            features: self.with_features,
+            thumbnails: self.thumbnails,
+            vector_type: self.vector_type.into(),
+            sync: self.sync,
+        });
+        let job = match db.unfinished_job(&spec)? {
+            Some(job) => job,
+            None => db.start_job(spec)?,
         };
-        let bar = bar(output);
-        let mut told = Ok(());
-        let report = collection.ingest(&self.sources, &options, &|| false, &mut |event| {
-            if let (IngestEvent::Failed(failure), Some(log), Ok(())) = (&event, &mut log, &told) {
-                told = log.add(failure);
-            }
-            if told.is_ok() {
-                told = tell(&event, output, &bar);
-            }
-        })?;
-        bar.finish_and_clear();
-        told?;
-        if let Some(log) = log {
-            log.finish()?;
+        let ended = super::jobs::run(&db, &job.id, output);
+        if ended.is_err() && db.job(&job.id)?.progress.report.found == 0 {
+            // It never began: what is wrong is with the command, and there is nothing to go on with.
+            db.delete_job(&job.id)?;
         }
-        collection.seal()?;
-        let seconds = report.seconds;
+        let job = ended?;
+        let collection = db.open_collection(&self.collection)?;
+        let groups = match self.near_duplicates {
+            Some(score_min) => collection.near_duplicates(score_min, &|| false)?,
+            None => Vec::new(),
+        };
+        if let Some(path) = &self.report {
+            write_report(path, &db.job_failures(&job.id)?, &groups)
+                .with_context(|| format!("{} cannot be written", path.display()))?;
+        }
+        for keys in &groups {
+            output.value(&json!({"event": "near_duplicates", "keys": keys}))?;
+        }
+        let report = job.progress.report;
         output.line(
-            &summary(&report, &self.collection),
+            &summary(&report, &job, groups.len()),
             &json!({
-                "event": "summary", "collection": self.collection, "found": report.found, "written": report.written,
-                "unchanged": report.unchanged, "duplicates": report.duplicates, "skipped": report.skipped,
-                "failed": report.failed, "seconds": seconds,
+                "event": "summary", "collection": self.collection, "job": job.id, "found": report.found,
+                "written": report.written, "unchanged": report.unchanged, "duplicates": report.duplicates,
+                "skipped": report.skipped, "failed": report.failed, "removed": job.removed,
+                "near_duplicate_groups": groups.len(), "seconds": report.seconds,
             }),
         )?;
-        Ok(if report.failed > 0 { Outcome::Partly } else { Outcome::Done })
-    }
-
-    fn options(&self) -> IngestOptions {
-        let columns = Columns {
-            image: self.columns.image_column.clone(),
-            caption: self.columns.caption_column.clone(),
-            key: self.columns.key_column.clone(),
-            vector: self.columns.vector_column.clone(),
-        };
-        let source = SourceOptions {
-            format: self.format,
-            columns,
-            image_root: self.image_root.clone(),
-            captions: self.captions.clone(),
-            keys: self.keys.clone(),
-        };
-        IngestOptions {
-            batch: self.batch,
-            source,
-            fetch: FetchOptions { allow_private_addresses: self.allow_private_addresses, ..FetchOptions::default() },
-            skip_duplicates: self.skip_duplicates,
-            same_space: self.same_space,
-            ..IngestOptions::default()
+        if self.watch {
+            return super::watch::follow(&collection, &self, output);
         }
-    }
-
-    /// The collection; a new one is in the model's space, or of vectors alone when the sources hold such.
-    fn collection(&self, db: &Database, options: &IngestOptions) -> fromagerie::Result<Collection> {
-        match db.open_collection(&self.collection) {
-            Err(Error::UnknownCollection { .. }) => {}
-            other => return other,
-        }
-        let new = match source_vectors(&self.sources, &options.source)? {
-            Some(vectors) if !self.same_space => {
-                NewCollection { dim: Some(vectors.dim), vectors_only: true, ..NewCollection::default() }
-            }
-            _ => NewCollection::default(),
-        };
-        let new = NewCollection { vector_type: self.vector_type.into(), ..new };
-        db.create_collection(&self.collection, new)
+        let partly = report.failed > 0 || job.state != fromagerie::JobState::Succeeded;
+        Ok(if partly { Outcome::Partly } else { Outcome::Done })
     }
 }
 
-fn tell(event: &IngestEvent<'_>, output: &Output, bar: &ProgressBar) -> std::io::Result<()> {
+/// What a job left out, over all of its runs, and what looks alike.
+fn write_report(path: &Path, failures: &Path, groups: &[Vec<String>]) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    if let Ok(mut failures) = File::open(failures) {
+        std::io::copy(&mut failures, &mut file)?;
+    }
+    for keys in groups {
+        writeln!(file, "{}", json!({"near_duplicates": keys}))?;
+    }
+    file.flush()
+}
+
+pub(super) fn tell(event: &IngestEvent<'_>, output: &Output, bar: &ProgressBar) -> std::io::Result<()> {
     match event {
         IngestEvent::Found { items } => {
             if let Some(items) = items {
@@ -242,7 +277,8 @@ fn tell(event: &IngestEvent<'_>, output: &Output, bar: &ProgressBar) -> std::io:
     }
 }
 
-fn summary(report: &IngestReport, collection: &str) -> String {
+fn summary(report: &IngestReport, job: &Job, groups: usize) -> String {
+    let collection = &job.collection;
     let rate = report.written as f64 / report.seconds.max(1e-9);
     let mut text = format!("{} records into {collection:?} in {:.1} s ({rate:.1}/s)", report.written, report.seconds);
     let mut add = |count: usize, what: &str| {
@@ -253,10 +289,15 @@ fn summary(report: &IngestReport, collection: &str) -> String {
     add(report.unchanged, "there already");
     add(report.duplicates, "with the same bytes as another");
     add(report.failed + report.skipped, "skipped");
+    add(job.removed as usize, "removed");
+    add(groups, "groups that look alike");
+    if job.state != fromagerie::JobState::Succeeded {
+        text += &format!("; it is {}: go on with `fromagerie jobs resume {}`", job.state.name(), job.id);
+    }
     text
 }
 
-fn bar(output: &Output) -> ProgressBar {
+pub(super) fn bar(output: &Output) -> ProgressBar {
     let target = if output.is_json() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(None, target);
     bar.set_style(style("{spinner} {pos}  {per_sec}  {wide_msg}"));

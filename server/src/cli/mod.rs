@@ -6,8 +6,11 @@ mod chat;
 mod collections;
 mod compact;
 mod doctor;
+mod embed;
 mod generate;
+mod generations;
 mod ingest;
+mod jobs;
 mod npy;
 mod output;
 mod parts;
@@ -19,6 +22,7 @@ mod serve;
 mod snapshot;
 mod stats;
 mod verify;
+mod watch;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -57,6 +61,16 @@ enum Command {
     Serve(serve::Serve),
     /// Put the pictures of folders and files into a collection.
     Ingest(ingest::Ingest),
+    /// Turn pictures into a table of vectors, without a database.
+    Embed(embed::Embed),
+    /// List, watch, pause, resume and cancel ingests and re-indexes.
+    Jobs(jobs::Jobs),
+    /// Build, verify and swap in a new generation of what an alias names.
+    Reindex(generations::Reindex),
+    /// List or delete generations.
+    Generations(generations::Generations),
+    /// Move an alias back to what it named before.
+    Rollback(generations::Rollback),
     /// Find items by words, a picture, an item or a vector.
     Search(search::Search),
     /// Talk, and be shown pictures.
@@ -178,6 +192,11 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Serve(command) => command.run(&output),
         Command::Ingest(command) => command.run(&output),
+        Command::Embed(command) => command.run(&output),
+        Command::Jobs(command) => command.run(&output),
+        Command::Reindex(command) => command.run(&output),
+        Command::Generations(command) => command.run(&output),
+        Command::Rollback(command) => command.run(&output),
         Command::Search(command) => command.run(&output),
         Command::Chat(command) => command.run(&output),
         Command::Generate(command) => command.run(),

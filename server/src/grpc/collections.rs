@@ -37,6 +37,8 @@ impl CollectionService for Collections {
             index: convert::index_kind(request.index),
             vector_type: convert::vector_type(request.vector_type),
             queries_kept: request.queries_kept,
+            features: request.with_features,
+            thumbnails: super::convert_job::thumbnails(request.thumbnails()).unwrap_or_default(),
         };
         let made = blocking(move |_| db.create_collection(&request.name, new)).await?;
         Ok(Response::new(convert::collection(&made)))
@@ -133,8 +135,9 @@ impl CollectionService for Collections {
     async fn get_item(&self, request: Request<v1::GetItemRequest>) -> Answer<v1::StoredItem> {
         let request = request.into_inner();
         let collection = self.open(&request.collection).await?;
-        let item = blocking(move |_| collection.require(&request.key)).await?;
-        Ok(Response::new(convert::stored_item(item)))
+        let (key, with_features) = (request.key, request.with_features);
+        let item = blocking(move |_| collection.require(&key)).await?;
+        Ok(Response::new(convert::stored_item(item, with_features)))
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) fn collection(collection: &Collection) -> v1::Collection {
             VectorType::F32 => v1::VectorType::F32,
             VectorType::F16 => v1::VectorType::F16,
         } as i32,
+        feature_dim: collection.feature_dim() as u32,
+        thumbnails: super::convert_job::thumbnail_kind(collection.thumbnails()) as i32,
     }
 }
 
@@ -53,7 +55,7 @@ pub(super) fn item(item: v1::Item) -> Result<Item, Status> {
     Ok(Item { key: item.key, content, caption: item.caption, uri: item.uri, payload })
 }
 
-pub(super) fn stored_item(item: StoredItem) -> v1::StoredItem {
+pub(super) fn stored_item(item: StoredItem, with_features: bool) -> v1::StoredItem {
     let Document { caption, uri, payload, width, height, thumbnail, .. } = item.document;
     v1::StoredItem {
         key: item.key,
@@ -64,6 +66,7 @@ pub(super) fn stored_item(item: StoredItem) -> v1::StoredItem {
         height,
         thumbnail: thumbnail.into(),
         vector: Some(v1::Vector { values: item.vector }),
+        features: item.features.filter(|_| with_features).map(|values| v1::Vector { values }),
     }
 }
 

@@ -6,13 +6,19 @@
 
 mod admin;
 mod blocking;
+mod client;
 mod collections;
 mod convert;
+mod convert_job;
 mod dialogue;
+mod jobs;
 mod models;
 mod search;
 mod status;
 mod token;
+
+pub(crate) use client::JobClient;
+pub(crate) use convert_job::job as job_message;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -21,8 +27,8 @@ use fromagerie::Database;
 use fromagerie_proto::FILE_DESCRIPTOR_SET;
 use fromagerie_proto::v1::{
     admin_service_server::AdminServiceServer, collection_service_server::CollectionServiceServer,
-    dialogue_service_server::DialogueServiceServer, model_service_server::ModelServiceServer,
-    search_service_server::SearchServiceServer,
+    dialogue_service_server::DialogueServiceServer, job_service_server::JobServiceServer,
+    model_service_server::ModelServiceServer, search_service_server::SearchServiceServer,
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -68,6 +74,7 @@ pub(crate) async fn serve(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let guard = token::Guard::new(token);
+    jobs::go_on(&db)?;
     let collections = CollectionServiceServer::new(collections::Collections::new(db.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -80,6 +87,9 @@ pub(crate) async fn serve(
     let admin = AdminServiceServer::new(admin::Admin::new(db.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let jobs = JobServiceServer::new(jobs::Jobs::new(db.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let models = ModelServiceServer::new(models::Models::new(db))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -90,6 +100,7 @@ pub(crate) async fn serve(
     health.set_serving::<DialogueServiceServer<dialogue::Dialogue>>().await;
     health.set_serving::<ModelServiceServer<models::Models>>().await;
     health.set_serving::<AdminServiceServer<admin::Admin>>().await;
+    health.set_serving::<JobServiceServer<jobs::Jobs>>().await;
     // Both versions: many clients still speak the alpha only.
     let described = || {
         tonic_reflection::server::Builder::configure()
@@ -105,6 +116,7 @@ pub(crate) async fn serve(
         .add_service(InterceptedService::new(search, guard.clone()))
         .add_service(InterceptedService::new(dialogue, guard.clone()))
         .add_service(InterceptedService::new(models, guard.clone()))
+        .add_service(InterceptedService::new(jobs, guard.clone()))
         .add_service(InterceptedService::new(admin, guard))
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
         .await?;

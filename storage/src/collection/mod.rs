@@ -139,6 +139,11 @@ impl Collection {
         Ok(receipt)
     }
 
+    /// The receipt of the batch that was written under this request id, as long as it is remembered.
+    pub fn receipt(&self, request_id: &str) -> Option<Receipt> {
+        self.inner.state.lock().receipts.get(request_id)
+    }
+
     /// The collection as it is now. Never waits for a writer.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::clone(&self.inner.snapshot.load())

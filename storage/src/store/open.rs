@@ -26,6 +26,8 @@ use super::{Changing, DamagedCollection, Inner, Store, StoreOptions};
 
 pub(super) const CATALOG_DIR: &str = "catalog";
 pub(super) const COLLECTIONS_DIR: &str = "collections";
+/// Where the engine keeps what belongs to jobs; nothing here reads it.
+const JOBS_DIR: &str = "jobs";
 
 /// Opens the database in `dir`; see [`Store::open`]. Nothing is logged: what it had to do is in the store's notes.
 pub(crate) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageError> {
@@ -74,7 +76,7 @@ fn prepare_dir(backend: &dyn Backend, dir: &Path, create: bool) -> Result<bool, 
     if is_snapshot(&entries) {
         return Err(StorageError::IsASnapshot { path: dir.to_path_buf() });
     }
-    let ours = [LOCK_FILE, CATALOG_DIR, COLLECTIONS_DIR, ALIASES_FILE, RESERVE_FILE];
+    let ours = [LOCK_FILE, CATALOG_DIR, COLLECTIONS_DIR, ALIASES_FILE, RESERVE_FILE, JOBS_DIR];
     let aside = ["catalog.damaged", repair::ASIDE];
     let foreign = |name: &str| {
         !ours.contains(&name) && !aside.iter().any(|aside| name.starts_with(aside)) && !name.ends_with(TEMPORARY)

@@ -13,6 +13,16 @@
 //! u32 LE  retrieval.dim
 //!         the architecture's name, UTF-8
 //! ```
+//!
+//! Features, which the encoder makes before any map, depend on less. Where the manifest names the encoder
+//! (`vision.encoder_sha256`), theirs is SHA-256 over:
+//!
+//! ```text
+//! "fromagerie-encoder-1\n"
+//! [32]    vision.encoder_sha256
+//! [32]    SHA-256 of preprocessor_config.json
+//! u32 LE  vision.feature_dim
+//! ```
 
 use sha2::{Digest, Sha256};
 
@@ -33,4 +43,16 @@ pub fn of(manifest: &Manifest) -> [u8; 32] {
     hash.update(manifest.retrieval.dim.to_le_bytes());
     hash.update(manifest.architecture.as_bytes());
     hash.finalize().into()
+}
+
+/// The fingerprint of the encoder whose features a model's maps read; `None` when the manifest does not name it.
+pub fn of_encoder(manifest: &Manifest) -> Option<[u8; 32]> {
+    let encoder = hex::decode(manifest.vision.encoder_sha256.as_ref()?).ok()?;
+    let preprocessing = manifest.files.get(PREPROCESSOR).map(|digest| digest.sha256.as_str()).unwrap_or_default();
+    let mut hash = Sha256::new();
+    hash.update(b"fromagerie-encoder-1\n");
+    hash.update(encoder);
+    hash.update(hex::decode(preprocessing).unwrap_or_default());
+    hash.update(manifest.vision.feature_dim.to_le_bytes());
+    Some(hash.finalize().into())
 }

@@ -98,6 +98,10 @@ pub struct Vision {
     pub num_visual_tokens: u32,
     /// Width of the encoder's own output.
     pub feature_dim: u32,
+    /// SHA-256 (64 hexadecimal digits) of the encoder without its maps, however the exporter draws it: bundles that
+    /// say the same here make the same `features` of the same pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder_sha256: Option<String>,
 }
 
 /// The retrieval space.
@@ -255,6 +259,9 @@ impl Manifest {
         let visual = if self.speaks() { 1..=4_096 } else { 0..=0 };
         in_range("vision.num_visual_tokens", self.vision.num_visual_tokens, visual)?;
         in_range("vision.feature_dim", self.vision.feature_dim, 1..=1_048_576)?;
+        if let Some(found) = self.vision.encoder_sha256.as_ref().filter(|found| !is_sha256(found)) {
+            return Err(wrong("vision.encoder_sha256", format_args!("{found:?}"), "64 lower-case hexadecimal digits"));
+        }
         in_range("retrieval.dim", self.retrieval.dim, 1..=65_536)?;
         Ok(())
     }
@@ -340,7 +347,7 @@ fn check_files(files: &BTreeMap<String, FileDigest>) -> Result<(), ConfigError> 
             return Err(wrong("files", format_args!("{name:?}"), expected));
         }
         let field = format!("files.{name}.sha256");
-        if digest.sha256.len() != 64 || !digest.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        if !is_sha256(&digest.sha256) {
             return Err(wrong(&field, format_args!("{:?}", digest.sha256), "64 lower-case hexadecimal digits"));
         }
         in_range(&format!("files.{name}.bytes"), digest.bytes, 1..=FILE_BYTES_MAX)?;
@@ -349,6 +356,10 @@ fn check_files(files: &BTreeMap<String, FileDigest>) -> Result<(), ConfigError> 
         Some(absent) => Err(wrong("files", "a list without it", format_args!("{absent} to be listed"))),
         None => Ok(()),
     }
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A name that stays within the directory, on every operating system.

@@ -28,6 +28,8 @@ pub const PREPROCESSOR: &str = "preprocessor_config.json";
 pub const GENERATION: &str = "generation_config.json";
 /// `pixel_values` to `retrieval_embedding`, `visual_tokens` and `features`.
 pub const VISION_ENCODER: &str = "onnx/vision_encoder.onnx";
+/// `features` to `retrieval_embedding`: the vision graph's retrieval map alone. A bundle may lack it.
+pub const RETRIEVAL_MAP: &str = "onnx/retrieval_map.onnx";
 /// `input_ids` to `inputs_embeds`, where the manifest names no variants.
 pub const EMBED_TOKENS: &str = "onnx/embed_tokens.onnx";
 /// `inputs_embeds` and the past to `logits`, `retrieval_embedding` and the present, where the manifest names no variants.
@@ -133,6 +135,11 @@ impl Bundle {
     /// The retrieval space; see [`fingerprint`].
     pub fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
+    }
+
+    /// The encoder without its maps, when the manifest names it; see [`fingerprint`].
+    pub fn encoder_fingerprint(&self) -> Option<[u8; 32]> {
+        fingerprint::of_encoder(&self.manifest)
     }
 }
 

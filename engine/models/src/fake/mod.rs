@@ -107,7 +107,7 @@ impl FakeModel {
                     vocab_size: VOCAB_SIZE,
                     max_position_embeddings: POSITIONS,
                 },
-                vision: Vision { num_visual_tokens: VISUAL_TOKENS as u32, feature_dim: 3 },
+                vision: Vision { num_visual_tokens: VISUAL_TOKENS as u32, feature_dim: 3, encoder_sha256: None },
                 retrieval: Retrieval {
                     dim: space::DIM as u32,
                     ret_token_ids: vec![RET],
@@ -278,6 +278,17 @@ impl Model for FakeModel {
         self.counters.image_batches.fetch_add(1, Ordering::Relaxed);
         self.counters.images_encoded.fetch_add(images.len() as u64, Ordering::Relaxed);
         images.iter().map(|pixels| self.encode_image(pixels)).collect()
+    }
+
+    fn encoder_fingerprint(&self) -> Option<[u8; 32]> {
+        Some([3; 32])
+    }
+
+    fn map_features(&self, features: &[f32]) -> Result<Vec<f32>, ModelError> {
+        if !features.len().is_multiple_of(3) {
+            return Err(ModelError::WrongWidth { expected: 3, found: features.len() });
+        }
+        Ok(features.chunks_exact(3).flat_map(|rgb| space::of_colour([rgb[0], rgb[1], rgb[2]])).collect())
     }
 }
 

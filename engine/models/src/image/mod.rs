@@ -2,7 +2,7 @@
 //!
 //! [`decode_image`] turns bytes from anywhere into a [`Picture`], within limits and with a reason when it cannot
 //! ([`decode`]). A [`Preprocessor`] makes the model's [`Pixels`] of it ([`preprocess`]), resizing exactly as Pillow
-//! does (`resize`), for that is what models were trained on. [`thumbnail`] makes a small JPEG for people.
+//! does (`resize`), for that is what models were trained on. [`thumbnail`] makes a small copy for people.
 
 mod canvas;
 pub mod decode;
@@ -15,7 +15,7 @@ mod thumbnail;
 pub use decode::{ImageLimits, decode_image};
 pub use picture::Picture;
 pub use preprocess::{Pixels, Preprocessor};
-pub use thumbnail::thumbnail;
+pub use thumbnail::{ThumbnailFormat, thumbnail};
 
 /// Why bytes are not a picture that can be used. All of these are the sender's to mend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -27,8 +27,8 @@ pub struct Preprocessor {
     values: Box<[[f32; 256]; 3]>,
 }
 
-/// One picture as the vision graph reads it.
-#[derive(Debug, Clone, PartialEq)]
+/// One picture as the vision graph reads it; the default is none.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Pixels {
     width: u32,
     height: u32,

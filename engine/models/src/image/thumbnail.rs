@@ -1,7 +1,8 @@
-//! A small JPEG of a picture, for lists and pages.
+//! A small copy of a picture, for lists and pages.
 
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
+use image::codecs::webp::WebPEncoder;
 
 use super::canvas::Canvas;
 use super::resize::{Window, bicubic};
@@ -10,22 +11,33 @@ use super::{ImageError, Picture};
 const QUALITY: u8 = 85;
 const WHITE: [u8; 3] = [255; 3];
 
-/// `picture` as a JPEG whose longer side is at most `side_max` pixels; on white where it is transparent.
+/// How a thumbnail is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThumbnailFormat {
+    /// JPEG of quality 85: small for photographs.
+    Jpeg,
+    /// WebP without loss: small and sharp for drawings, several times larger than JPEG for photographs.
+    Webp,
+}
+
+/// `picture` with its longer side at most `side_max` pixels, as a file; on white where it is transparent.
 ///
 /// A smaller picture keeps its size.
 ///
 /// # Errors
-/// [`ImageError::TooLarge`] when `side_max` is 0 or beyond what JPEG can hold.
-pub fn thumbnail(picture: &Picture, side_max: u32) -> Result<Vec<u8>, ImageError> {
+/// [`ImageError::TooLarge`] when `side_max` is beyond what the format can hold.
+pub fn thumbnail(picture: &Picture, side_max: u32, format: ThumbnailFormat) -> Result<Vec<u8>, ImageError> {
     let (width, height) = fit(picture.width(), picture.height(), side_max);
     let too_large = |_| ImageError::TooLarge { width, height, side_max: u32::from(u16::MAX), pixels_max: u64::MAX };
     let window = Window { columns: 0..width, rows: 0..height };
     let rgb = bicubic(&Canvas::on(picture, WHITE), (width, height), &window);
-    let mut jpeg = Vec::new();
-    JpegEncoder::new_with_quality(&mut jpeg, QUALITY)
-        .encode(&rgb, width, height, ExtendedColorType::Rgb8)
-        .map_err(too_large)?;
-    Ok(jpeg)
+    let (mut file, colour) = (Vec::new(), ExtendedColorType::Rgb8);
+    let written = match format {
+        ThumbnailFormat::Jpeg => JpegEncoder::new_with_quality(&mut file, QUALITY).encode(&rgb, width, height, colour),
+        ThumbnailFormat::Webp => WebPEncoder::new_lossless(&mut file).encode(&rgb, width, height, colour),
+    };
+    written.map_err(too_large)?;
+    Ok(file)
 }
 
 fn fit(width: u32, height: u32, side_max: u32) -> (u32, u32) {
@@ -51,11 +63,14 @@ mod tests {
     }
 
     #[test]
-    fn transparent_is_white() {
+    fn transparent_is_white_in_either_format() {
         let clear = Picture::from_rgba(40, 30, [9, 9, 9, 0].repeat(1200)).unwrap();
-        let jpeg = thumbnail(&clear, 16).unwrap();
-        let back = decode_image(&jpeg, &ImageLimits::default()).unwrap();
-        assert_eq!((back.width(), back.height()), (16, 12));
-        assert!(back.data().iter().all(|byte| *byte == 255));
+        for (format, magic) in [(ThumbnailFormat::Jpeg, &b"\xFF\xD8\xFF"[..]), (ThumbnailFormat::Webp, b"RIFF")] {
+            let file = thumbnail(&clear, 16, format).unwrap();
+            assert!(file.starts_with(magic), "{format:?}");
+            let back = decode_image(&file, &ImageLimits::default()).unwrap();
+            assert_eq!((back.width(), back.height()), (16, 12));
+            assert!(back.data().iter().all(|byte| *byte == 255));
+        }
     }
 }

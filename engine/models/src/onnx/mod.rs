@@ -2,7 +2,7 @@
 //!
 //! This is the only room that names `ort`. `library` finds and checks the shared library before it is loaded
 //! (`elf`), `runtime` loads it once a process, `session` and `ports` hold a graph to what the manifest promises, and
-//! `embed`, `decoder` and `vision` each know the inputs and outputs of one graph. [`OnnxModel`] puts them together.
+//! `embed`, `decoder`, `vision` and `map` each know the inputs and outputs of one graph. [`OnnxModel`] puts them together.
 
 mod cores;
 mod decoder;
@@ -11,6 +11,7 @@ mod elf;
 mod embed;
 mod error;
 mod library;
+mod map;
 mod model;
 mod past;
 mod ports;

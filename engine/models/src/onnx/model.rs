@@ -2,12 +2,13 @@
 
 use super::decoder::{Decoder, Keep};
 use super::embed::Embed;
+use super::map::RetrievalMap;
 use super::past::Past;
 use super::runtime::Runtime;
 use super::vision::Vision;
 use crate::bundle::generation::GenerationConfig;
 use crate::bundle::manifest::Manifest;
-use crate::bundle::{Bundle, TOKENIZER, VISION_ENCODER};
+use crate::bundle::{Bundle, RETRIEVAL_MAP, TOKENIZER, VISION_ENCODER};
 use crate::cache::Cache;
 use crate::embeds::Embeds;
 use crate::error::ModelError;
@@ -22,6 +23,7 @@ pub struct OnnxModel {
     embed: Embed,
     decoder: Decoder,
     vision: Vision,
+    map: Option<RetrievalMap>,
 }
 
 impl OnnxModel {
@@ -31,7 +33,10 @@ impl OnnxModel {
     /// [`ModelError::Graph`] or [`ModelError::Tokenizer`], naming what does not fit.
     pub fn load(runtime: &Runtime, bundle: &Bundle) -> Result<Self, ModelError> {
         let manifest = bundle.manifest();
+        let has_map = manifest.files.contains_key(RETRIEVAL_MAP);
+        let map = has_map.then(|| RetrievalMap::load(runtime, &bundle.path(RETRIEVAL_MAP), manifest)).transpose()?;
         let model = Self {
+            map,
             tokenizer: Tokenizer::open(&bundle.path(TOKENIZER), manifest, bundle.generation())?,
             embed: Embed::load(runtime, &bundle.path(&bundle.variant().embed_tokens), manifest)?,
             decoder: Decoder::load(runtime, &bundle.path(&bundle.variant().decoder), manifest)?,
@@ -52,8 +57,12 @@ impl OnnxModel {
         let (width, height) = (self.preprocessor().width(), self.preprocessor().height());
         let grey = Pixels::new(width, height, vec![0.1; 3 * width as usize * height as usize]);
         match self.vision.run(grey.as_slice()) {
+            Ok(encodings) => match (&self.map, encodings.first()) {
+                (Some(map), Some(encoding)) => map.check(encoding),
+                _ => Ok(()),
+            },
             // A flat picture may well have no direction; others will.
-            Ok(_) | Err(ModelError::Degenerate { .. }) => Ok(()),
+            Err(ModelError::Degenerate { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -106,5 +115,16 @@ impl Model for OnnxModel {
 
     fn encode_images(&self, images: &[Pixels]) -> Result<Vec<ImageEncoding>, ModelError> {
         self.vision.run(images)
+    }
+
+    fn encoder_fingerprint(&self) -> Option<[u8; 32]> {
+        self.bundle.encoder_fingerprint()
+    }
+
+    fn map_features(&self, features: &[f32]) -> Result<Vec<f32>, ModelError> {
+        match &self.map {
+            Some(map) => map.run(features),
+            None => Err(ModelError::NoRetrievalMap { model: self.bundle.name().to_owned() }),
+        }
     }
 }

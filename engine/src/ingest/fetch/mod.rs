@@ -15,7 +15,7 @@ mod tests;
 use std::time::Duration;
 
 use super::source::{Body, Failure, Found, Stage};
-pub(super) use agent::Fetcher;
+pub(crate) use agent::Fetcher;
 pub use error::FetchError;
 
 /// Limits of fetching.

@@ -5,12 +5,14 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Body, Failure, Found, Place, SourceError, SourceOptions, is_url, numbered};
 
 /// Names of columns, given by the caller. Case is not looked at; a number counts columns from 1.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Columns {
     /// The picture: its bytes, its path, or its address.
     pub image: Option<String>,

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Map;
+use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use super::captions::Captions;
@@ -33,16 +34,28 @@ impl Folder {
         let metadata =
             std::fs::metadata(source).map_err(|error| Error::File { path: source.to_owned(), source: error })?;
         let captions = Captions::for_source(source, options.captions.as_deref())?;
-        let pictures = if metadata.is_file() {
+        let mut pictures = if metadata.is_file() {
             let key = source.file_name().unwrap_or(source.as_os_str()).to_string_lossy().into_owned();
             vec![(key, source.to_owned())]
         } else {
             walk(source)?
         };
-        if pictures.is_empty() {
+        if let Some(only) = &options.only {
+            pictures.retain(|(key, _)| only.contains(key));
+        } else if pictures.is_empty() {
             return Err(Error::NoPictures { folder: source.to_owned(), extensions: PICTURE_ENDINGS.join(", ") });
         }
         Ok(Folder { pictures, captions, next: usize::try_from(from).unwrap_or(usize::MAX) })
+    }
+
+    /// A digest of the pictures' names.
+    pub(super) fn listed(&self) -> String {
+        let mut hash = Sha256::new();
+        for (key, _) in &self.pictures {
+            hash.update(key.as_bytes());
+            hash.update([0]);
+        }
+        hex::encode(hash.finalize())
     }
 
     fn record(&self, key: &str, path: &Path) -> Result<Found> {
@@ -77,7 +90,8 @@ impl Source for Folder {
     }
 }
 
-fn walk(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+/// Keys and paths of the pictures below a folder, in the order of names.
+pub(crate) fn walk(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut pictures = Vec::new();
     for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
         let entry = entry.map_err(|error| Error::File {

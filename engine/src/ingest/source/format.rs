@@ -4,12 +4,15 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::SourceError;
 use super::folder::is_picture;
 use crate::error::{Error, Result};
 
 /// A kind of source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
     /// Pictures in a folder, or a picture.
     Pictures,
@@ -34,7 +37,7 @@ pub enum Format {
 /// Each kind, the word for it, and the endings of its files.
 const FORMATS: [(Format, &str, &[&str]); 9] = [
     (Format::Pictures, "pictures", &[]),
-    (Format::Tar, "tar", &["tar"]),
+    (Format::Tar, "tar", &["tar", "tgz"]),
     (Format::Csv, "csv", &["csv"]),
     (Format::Tsv, "tsv", &["tsv", "tab"]),
     (Format::Jsonl, "jsonl", &["jsonl", "ndjson"]),
@@ -61,6 +64,9 @@ impl Format {
         if is_picture(path) {
             return Some(Format::Pictures);
         }
+        if path.to_string_lossy().to_ascii_lowercase().ends_with(".tar.gz") {
+            return Some(Format::Tar);
+        }
         let ending = path.extension()?.to_string_lossy().to_ascii_lowercase();
         FORMATS.iter().find(|(_, _, endings)| endings.contains(&ending.as_str())).map(|(format, ..)| *format)
     }
@@ -80,6 +86,7 @@ impl Format {
         const PICTURES: [&[u8]; 7] = [b"\xFF\xD8\xFF", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*"];
         match head {
             _ if PICTURES.iter().any(|magic| head.starts_with(magic)) => Some(Format::Pictures),
+            _ if head.starts_with(b"\x1F\x8B") => Some(Format::Tar),
             _ if head.starts_with(b"PAR1") => Some(Format::Parquet),
             _ if head.starts_with(b"ARROW1") => Some(Format::Arrow),
             _ if head.starts_with(b"\x93NUMPY") => Some(Format::Npy),

@@ -16,7 +16,7 @@ pub(crate) mod error;
 mod expand;
 mod failure;
 mod floats;
-mod folder;
+pub(crate) mod folder;
 mod format;
 mod jsonl;
 mod lines;
@@ -25,18 +25,26 @@ mod peeked;
 mod pickle;
 mod shards;
 mod table;
+#[cfg(feature = "parquet")]
+pub(crate) mod table_marks;
 mod tar;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::encoder::DecodedImage;
 
 pub use columns::Columns;
 pub use error::SourceError;
 pub use failure::{Failure, Place, Spot, Stage};
 pub use format::Format;
 pub use shards::Position;
-pub(super) use shards::{Shards, ends_run};
+pub(crate) use shards::Shards;
+pub(super) use shards::ends_run;
 
 /// Longest picture that is read, in bytes; the decoder's own limit.
 const PICTURE_BYTES_MAX: u64 = 64 << 20;
@@ -56,6 +64,19 @@ pub(crate) enum Body {
     Url(String),
     /// A vector that somebody made before.
     Vector(Vec<f32>),
+    /// What a run made of a picture before.
+    Made(Box<Made>),
+}
+
+/// What was made of a picture before: a vector or features, or both.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Made {
+    /// `[dim]`; without it the vector is mapped from the features.
+    pub(crate) vector: Option<Vec<f32>>,
+    /// `[feature_dim]`.
+    pub(crate) features: Option<Vec<f32>>,
+    /// What is known of the picture itself.
+    pub(crate) picture: Option<DecodedImage>,
 }
 
 impl Body {
@@ -64,6 +85,10 @@ impl Body {
         match self {
             Body::Bytes(bytes) => bytes.len(),
             Body::Vector(vector) => size_of_val(vector.as_slice()),
+            Body::Made(made) => {
+                let floats = made.vector.as_ref().map_or(0, Vec::len) + made.features.as_ref().map_or(0, Vec::len);
+                floats * size_of::<f32>() + made.picture.as_ref().map_or(0, |picture| picture.thumbnail.len())
+            }
             Body::File(_) | Body::Url(_) => 0,
         }
     }
@@ -78,6 +103,18 @@ pub(crate) struct Found {
     pub(crate) uri: String,
     pub(crate) payload: Map<String, Value>,
     pub(crate) place: Place,
+}
+
+/// What a run reads: records in a fixed order, and a place to begin again.
+pub(crate) trait Records: Send {
+    /// The next record, or why it could not be read; `None` at the end.
+    fn next(&mut self) -> Option<Result<Found, Failure>>;
+
+    /// Where the next record is.
+    fn position(&self) -> Position;
+
+    /// Records still to come, when that is known.
+    fn remaining(&self) -> Option<u64>;
 }
 
 /// Records, one after another, always in the same order.
@@ -109,7 +146,8 @@ pub struct Vectors {
 }
 
 /// How sources are read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SourceOptions {
     /// What the files are. Unset: told by their names and first bytes.
     pub format: Option<Format>,
@@ -119,6 +157,9 @@ pub struct SourceOptions {
     pub image_root: Option<PathBuf>,
     /// A TSV of file names and captions, for folders. Unset: `captions.tsv` at the top of a folder, when there is one.
     pub captions: Option<PathBuf>,
+    /// Of folders, the pictures with these keys only.
+    #[serde(skip)]
+    pub only: Option<Arc<BTreeSet<String>>>,
     /// Keys of the vectors of a `.npy` file: a text file with one a line, or a `.npy` of strings. Unset: the file of
     /// the same name that ends in `.keys.txt` or `.keys.npy`, when there is one; else they are numbered.
     pub keys: Option<PathBuf>,
@@ -130,7 +171,7 @@ fn numbered(path: &Path, row: u64) -> String {
 }
 
 /// True for an address that is fetched.
-fn is_url(text: &str) -> bool {
+pub(super) fn is_url(text: &str) -> bool {
     let begins = |with: &str| text.get(..with.len()).is_some_and(|head| head.eq_ignore_ascii_case(with));
     begins("http://") || begins("https://")
 }

@@ -1,6 +1,10 @@
 //! From what a caller names to records: files listed, recognised, and read one after another.
 
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 #[cfg(feature = "parquet")]
 use super::arrow;
@@ -13,7 +17,7 @@ use super::peeked::Peeked;
 use super::pickle::Pickle;
 use super::table::Table;
 use super::tar::Tar;
-use super::{Body, Failure, Found, Place, Source, SourceError, SourceOptions, Stage, Vectors};
+use super::{Body, Failure, Found, Place, Records, Source, SourceError, SourceOptions, Stage, Vectors};
 use crate::error::{Error, Result};
 
 /// Kinds that a folder may be full of, the likeliest first: beside img2dataset's tars lie Parquet files of what the
@@ -21,7 +25,7 @@ use crate::error::{Error, Result};
 const IN_FOLDERS: [Format; 5] = [Format::Tar, Format::Parquet, Format::Arrow, Format::Npy, Format::Pickle];
 
 /// Where a reader stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// How many files are done.
     pub shard: usize,
@@ -35,6 +39,8 @@ struct Shard {
     format: Format,
     /// Opened already: folders are walked before anything is read, so that an empty one is told at once.
     opened: Option<Box<dyn Source>>,
+    /// What tells whether it is still the same: a digest of the names of a folder's pictures, a file's length and time.
+    listed: String,
 }
 
 /// Says whether a file's vectors are welcome.
@@ -72,36 +78,16 @@ impl Shards {
         }
     }
 
-    /// The next record, or why it could not be read; `None` after the last file's last.
-    pub(crate) fn next(&mut self) -> Option<Result<Found, Failure>> {
-        loop {
-            if let Some(failure) = self.failed.take() {
-                return Some(Err(failure));
-            }
-            if let Some(source) = &mut self.current
-                && let Some(found) = source.next()
-            {
-                let announced = source.vectors().is_some();
-                return Some(found.and_then(|found| if announced { Ok(found) } else { self.accepted(found) }));
-            }
-            if self.shard >= self.list.len() {
-                return None;
-            }
-            self.shard += 1;
-            self.open_shard(0);
+    /// A digest of what is to be read: the names of files with their lengths and times of change, and the names of the
+    /// pictures of folders. A position means the same place only while this stays.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        for shard in &self.list {
+            hash.update(shard.path.to_string_lossy().as_bytes());
+            hash.update([0]);
+            hash.update(shard.listed.as_bytes());
         }
-    }
-
-    /// Where the next record is: `open` goes on there.
-    pub(crate) fn position(&self) -> Position {
-        Position { shard: self.shard, at: self.current.as_ref().map_or(0, |source| source.position()) }
-    }
-
-    /// Records still to come, where all files know.
-    pub(crate) fn remaining(&self) -> Option<u64> {
-        let here = self.current.as_ref().map_or(Some(0), |source| source.remaining())?;
-        let later = self.list.iter().skip(self.shard + 1);
-        later.map(|shard| shard.opened.as_ref()?.remaining()).sum::<Option<u64>>().map(|later| here + later)
+        hex::encode(&hash.finalize()[..16])
     }
 
     /// True when the present file could be opened and holds no vectors.
@@ -151,6 +137,40 @@ impl Shards {
                 self.failed = Some(Failure::new(None, Place::whole(&shard.path), Stage::Open, error));
             }
         }
+    }
+}
+
+impl Records for Shards {
+    /// The next record, or why it could not be read; `None` after the last file's last.
+    fn next(&mut self) -> Option<Result<Found, Failure>> {
+        loop {
+            if let Some(failure) = self.failed.take() {
+                return Some(Err(failure));
+            }
+            if let Some(source) = &mut self.current
+                && let Some(found) = source.next()
+            {
+                let announced = source.vectors().is_some();
+                return Some(found.and_then(|found| if announced { Ok(found) } else { self.accepted(found) }));
+            }
+            if self.shard >= self.list.len() {
+                return None;
+            }
+            self.shard += 1;
+            self.open_shard(0);
+        }
+    }
+
+    /// Where the next record is: `open` goes on there.
+    fn position(&self) -> Position {
+        Position { shard: self.shard, at: self.current.as_ref().map_or(0, |source| source.position()) }
+    }
+
+    /// Records still to come, where all files know.
+    fn remaining(&self) -> Option<u64> {
+        let here = self.current.as_ref().map_or(Some(0), |source| source.remaining())?;
+        let later = self.list.iter().skip(self.shard + 1);
+        later.map(|shard| shard.opened.as_ref()?.remaining()).sum::<Option<u64>>().map(|later| here + later)
     }
 }
 
@@ -209,8 +229,14 @@ fn list_source(path: &Path, options: &SourceOptions, list: &mut Vec<Shard>) -> R
         Some(format) => format,
         None => Format::of(path)?,
     };
-    let opened = if format == Format::Pictures { Some(open(path, format, options, 0)?) } else { None };
-    list.push(Shard { path: path.to_owned(), format, opened });
+    list.push(match format {
+        Format::Pictures => {
+            let folder = Folder::open(path, options, 0)?;
+            let listed = folder.listed();
+            Shard { path: path.to_owned(), format, opened: Some(Box::new(folder)), listed }
+        }
+        _ => Shard { path: path.to_owned(), format, opened: None, listed: state_of(path) },
+    });
     Ok(())
 }
 
@@ -234,5 +260,13 @@ fn shards_in(folder: &Path, format: Option<Format>) -> Result<Vec<Shard>> {
         given => given,
     };
     let of_wanted = files.into_iter().filter(|(_, found)| Some(*found) == wanted);
-    Ok(of_wanted.map(|(path, format)| Shard { path, format, opened: None }).collect())
+    let shard = |(path, format): (PathBuf, _)| Shard { listed: state_of(&path), path, format, opened: None };
+    Ok(of_wanted.map(shard).collect())
+}
+
+/// A file's length and time of change.
+fn state_of(path: &Path) -> String {
+    let Ok(metadata) = std::fs::metadata(path) else { return String::new() };
+    let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!("{} {}", metadata.len(), changed.unwrap_or_default().as_nanos())
 }

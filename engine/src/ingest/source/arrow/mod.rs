@@ -9,6 +9,7 @@
 
 mod cells;
 mod ipc;
+mod made;
 mod pages;
 mod parquet;
 
@@ -20,11 +21,9 @@ use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema};
 
 use super::columns::{Context, Roles};
+use super::table_marks as marks;
 use super::{Failure, Found, Place, Source, SourceError, SourceOptions, Vectors};
 use crate::error::Result;
-
-/// The schema's word for the retrieval space.
-const SPACE: &str = "fromagerie.space";
 
 /// Rows that a file gives together, or what came in their place.
 pub(super) type Rows = Result<RecordBatch, Lost>;
@@ -48,6 +47,8 @@ pub(super) struct Table {
     roles: Roles,
     context: Context,
     vectors: Option<Vectors>,
+    /// Written by `fromagerie embed`: its columns are known.
+    is_embedded: bool,
     ready: VecDeque<Result<Found, Failure>>,
     next: u64,
     rows: u64,
@@ -84,7 +85,15 @@ impl Table {
         });
         let context = Context::new(path, options);
         let next = from.min(rows);
-        Ok(Table { batches, names, roles, context, vectors, ready: VecDeque::new(), next, rows })
+        let is_embedded = match schema.metadata().get(marks::EMBEDDED).map(String::as_str) {
+            None => false,
+            Some("1") => true,
+            Some(other) => {
+                let what = format!("tables of `fromagerie embed` of version {other:?}; this version reads \"1\"");
+                return Err(SourceError::unsupported(what).into());
+            }
+        };
+        Ok(Table { batches, names, roles, context, vectors, is_embedded, ready: VecDeque::new(), next, rows })
     }
 
     /// Makes records of the next rows; false after the last.
@@ -100,6 +109,10 @@ impl Table {
             Some(Ok(batch)) => {
                 for at in 0..batch.num_rows() {
                     let place = Place::row(&self.context.path, row + at as u64);
+                    if self.is_embedded {
+                        self.ready.push_back(made::record(&batch, at, place));
+                        continue;
+                    }
                     let cells = batch.columns().iter().map(|column| cells::cell(column, at)).collect();
                     let found = self.roles.record(&self.names, cells, place, row + at as u64, &self.context);
                     self.ready.push_back(found);
@@ -136,7 +149,7 @@ impl Source for Table {
 
 fn space_of(schema: &Schema) -> Option<[u8; 32]> {
     let mut space = [0; 32];
-    hex::decode_to_slice(schema.metadata().get(SPACE)?, &mut space).ok()?;
+    hex::decode_to_slice(schema.metadata().get(marks::SPACE)?, &mut space).ok()?;
     Some(space)
 }
 

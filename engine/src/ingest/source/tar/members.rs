@@ -1,15 +1,17 @@
 //! The members of a tar: name, size and place, read from its headers, with their bytes on demand.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, ErrorKind, Read, Seek};
 use std::path::Path;
 
 use tar::{EntryType, Header, PaxExtensions};
 
 use super::super::SourceError;
+use super::bytes::Bytes;
 use crate::error::{Error, Result};
 
 const BLOCK: u64 = 512;
+const GZIP: [u8; 2] = [0x1F, 0x8B];
 /// Longest extension header: room for any sensible name.
 const EXTENSION_BYTES_MAX: u64 = 64 << 10;
 
@@ -28,7 +30,8 @@ pub(super) struct Member {
 
 /// A tar that is being read.
 pub(super) struct Members {
-    file: BufReader<File>,
+    file: Bytes,
+    /// Bytes of the file; of a packed one nobody knows how many come out of it.
     len: u64,
     /// Where the next header is.
     at: u64,
@@ -47,9 +50,16 @@ type Failed = (u64, SourceError);
 impl Members {
     pub(super) fn open(path: &Path, from: u64) -> Result<Members> {
         let failed = |source| Error::File { path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
+        let mut file = File::open(path).map_err(failed)?;
         let len = file.metadata().map_err(failed)?.len();
-        Ok(Members { file: BufReader::with_capacity(256 << 10, file), len, at: from, ended: false })
+        let mut magic = [0; 2];
+        let is_packed = len >= 2 && file.read_exact(&mut magic).is_ok() && magic == GZIP;
+        file.rewind().map_err(failed)?;
+        let file = BufReader::with_capacity(256 << 10, file);
+        Ok(match is_packed {
+            true => Members { file: Bytes::packed(file), len: u64::MAX, at: from, ended: false },
+            false => Members { file: Bytes::Plain(file), len, at: from, ended: false },
+        })
     }
 
     /// Where the next member begins.
@@ -154,13 +164,10 @@ impl Members {
     }
 
     fn read_at(&mut self, at: u64, bytes: &mut [u8]) -> Result<(), SourceError> {
-        let here = self.file.stream_position();
-        let moved = here.and_then(|here| match i64::try_from(at.wrapping_sub(here)) {
-            Ok(ahead) if at >= here => self.file.seek_relative(ahead),
-            _ => self.file.seek(SeekFrom::Start(at)).map(|_| ()),
-        });
-        let read = moved.and_then(|()| self.file.read_exact(bytes));
-        read.map_err(|error| SourceError::damaged(format!("byte {at} cannot be read: {error}")))
+        self.file.read_at(at, bytes).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => SourceError::cut_off(self.file.here().unwrap_or(at), "a packed tar"),
+            _ => SourceError::damaged(format!("byte {at} cannot be read: {error}")),
+        })
     }
 }
 

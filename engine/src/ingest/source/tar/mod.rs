@@ -5,8 +5,10 @@
 //! where a name points, so a name full of `..` is an odd key and no more.
 //!
 //! Members are passed one by one and only what is wanted is read. A tar ends with a block of zeros; one that does not
-//! was cut off, and is reported as such, even when the cut falls between two members.
+//! was cut off, and is reported as such, even when the cut falls between two members. A tar packed by gzip is unpacked
+//! as it is read; to begin in the middle of one, all that comes before is unpacked and passed over.
 
+mod bytes;
 mod members;
 mod sample;
 

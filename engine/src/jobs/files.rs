@@ -1,0 +1,124 @@
+//! What a job keeps beside its record: what it has met, and its report.
+//!
+//! Both files only grow. How long they were when the record was written stands in the record, so what a killed process
+//! added after that is cut off before anything is added again.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use crate::database::Database;
+use crate::error::{Error, Result};
+
+/// Folder of the database.
+const FOLDER: &str = "jobs";
+/// How the names of shown records end.
+const RECORD: &str = ".json";
+
+/// Where the files of a job are.
+pub(super) struct Files {
+    folder: PathBuf,
+    id: String,
+}
+
+impl Files {
+    /// # Errors
+    /// An id that is no name of a job.
+    pub(super) fn of(db: &Database, id: &str) -> Result<Files> {
+        crate::name::check_name("job", id)?;
+        Ok(Files { folder: db.directory().join(FOLDER), id: id.to_owned() })
+    }
+
+    /// Makes the folder.
+    pub(super) fn begin(&self) -> Result<()> {
+        fs::create_dir_all(&self.folder).map_err(|source| Error::File { path: self.folder.clone(), source })
+    }
+
+    pub(super) fn seen(&self) -> PathBuf {
+        self.folder.join(format!("{}.seen", self.id))
+    }
+
+    pub(super) fn failures(&self) -> PathBuf {
+        self.folder.join(format!("{}.failed.jsonl", self.id))
+    }
+
+    /// What was met by the time the record was written; `None` when the file has less.
+    pub(super) fn read_seen(&self, bytes: u64) -> Option<Vec<u8>> {
+        if bytes == 0 {
+            return Some(Vec::new());
+        }
+        let mut entries = fs::read(self.seen()).ok()?;
+        let bytes = usize::try_from(bytes).ok().filter(|bytes| entries.len() >= *bytes)?;
+        entries.truncate(bytes);
+        Some(entries)
+    }
+
+    /// Both files, open at the places that the record names.
+    pub(super) fn open(&self, seen_bytes: u64, failures_bytes: u64) -> Result<Opened> {
+        self.begin()?;
+        let open = |path: PathBuf, bytes: u64| {
+            let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+            let cut = opened.and_then(|mut file| {
+                file.set_len(bytes)?;
+                file.seek(SeekFrom::End(0))?;
+                Ok(file)
+            });
+            cut.map_err(|source| Error::File { path, source })
+        };
+        Ok(Opened { seen: open(self.seen(), seen_bytes)?, failures: open(self.failures(), failures_bytes)? })
+    }
+
+    /// A copy of the record for processes that only read: the catalog is the writer's alone.
+    pub(super) fn record(&self) -> PathBuf {
+        self.folder.join(format!("{}{RECORD}", self.id))
+    }
+
+    /// Shows the record to readers. Should that fail, they see an older one.
+    pub(super) fn show(&self, json: &[u8]) {
+        let new = self.folder.join(format!("{}.new", self.id));
+        if fs::write(&new, json).is_ok() {
+            let _ = fs::rename(new, self.record());
+        }
+    }
+
+    /// Removes them, as far as they are there.
+    pub(super) fn remove(&self) {
+        let _ = fs::remove_file(self.record());
+        let _ = fs::remove_file(self.seen());
+        let _ = fs::remove_file(self.failures());
+    }
+
+    /// Removes what only a job that goes on needs.
+    pub(super) fn finish(&self) {
+        let _ = fs::remove_file(self.seen());
+        if fs::metadata(self.failures()).is_ok_and(|file| file.len() == 0) {
+            let _ = fs::remove_file(self.failures());
+        }
+    }
+}
+
+/// Ids of the records that are shown.
+pub(super) fn shown(db: &Database) -> Vec<String> {
+    let entries = fs::read_dir(db.directory().join(FOLDER)).into_iter().flatten().flatten();
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().ok();
+    entries.filter_map(name).filter_map(|name| name.strip_suffix(RECORD).map(str::to_owned)).collect()
+}
+
+/// The files of a job that runs.
+pub(super) struct Opened {
+    seen: File,
+    failures: File,
+}
+
+impl Opened {
+    /// Adds to both; durable on return.
+    pub(super) fn add(&mut self, seen: &[u8], failures: &[u8]) -> io::Result<()> {
+        for (file, bytes) in [(&mut self.seen, seen), (&mut self.failures, failures)] {
+            if !bytes.is_empty() {
+                file.write_all(bytes)?;
+                file.sync_data()?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,292 @@
+//! A job that runs: what it was asked, how far it is, and when that is written down.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::files::{Files, Opened};
+use super::record::Record;
+use super::{Ask, Job, JobError, JobPhase, JobSpec, JobState, ask};
+use crate::database::Database;
+use crate::error::{Error, Result};
+use crate::ingest::run::Reached;
+use crate::ingest::seen::Seen;
+use crate::ingest::{Failure, IngestEvent, failure_json};
+
+/// How often a job writes down how far it is. What comes after is known again by its request ids.
+const WRITE_EVERY: Duration = Duration::from_millis(500);
+/// How often another process's wish is looked for.
+const LOOK_EVERY_MS: u64 = 100;
+/// Places that are kept to be read again, at most.
+const SAMPLES_MAX: usize = 8;
+
+/// A job that this process runs.
+pub(crate) struct Active {
+    pub(super) record: Mutex<Record>,
+    asked: AtomicU8,
+    looked_ms: AtomicU64,
+    begun: Instant,
+}
+
+const PAUSE: u8 = 1;
+const CANCEL: u8 = 2;
+
+impl Active {
+    pub(super) fn ask(&self, ask: Ask) {
+        let word = if ask == Ask::Pause { PAUSE } else { CANCEL };
+        // Who was asked to cancel does not go back to a pause.
+        self.asked.fetch_max(word, Ordering::Relaxed);
+    }
+
+    fn asked(&self) -> Option<Ask> {
+        match self.asked.load(Ordering::Relaxed) {
+            0 => None,
+            PAUSE => Some(Ask::Pause),
+            _ => Some(Ask::Cancel),
+        }
+    }
+}
+
+/// What a running job works with.
+pub(super) struct Running<'a> {
+    pub(super) db: &'a Database,
+    pub(super) active: Arc<Active>,
+    pub(super) files: &'a Files,
+}
+
+impl Running<'_> {
+    /// Whether to stop, and why.
+    pub(super) fn is_asked_to_stop(&self) -> bool {
+        let now = self.active.begun.elapsed().as_millis() as u64;
+        let last = self.active.looked_ms.load(Ordering::Relaxed);
+        if now >= last + LOOK_EVERY_MS
+            && self.active.looked_ms.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && let Some(ask) = ask::take(self.db.directory(), &self.active.record.lock().id)
+        {
+            self.active.ask(ask);
+        }
+        self.active.asked().is_some()
+    }
+
+    /// Changes the record, and writes it down.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Record)) -> Result<()> {
+        let mut record = self.active.record.lock();
+        change(&mut record);
+        record.store(self.db)
+    }
+
+    pub(super) fn enter(&self, phase: JobPhase) -> Result<()> {
+        self.change(|record| record.phase = phase)
+    }
+
+    pub(super) fn phase(&self) -> JobPhase {
+        self.active.record.lock().phase
+    }
+}
+
+/// Writes down how far a run is, now and then.
+pub(super) struct Ledger<'a> {
+    running: &'a Running<'a>,
+    opened: Opened,
+    seen: Vec<u8>,
+    failures: Vec<u8>,
+    written: Instant,
+    begun: Instant,
+    found_before: usize,
+    /// For the places that are kept: batches so far.
+    batches: u64,
+    keeps_samples: bool,
+}
+
+impl<'a> Ledger<'a> {
+    pub(super) fn new(running: &'a Running<'a>, keeps_samples: bool) -> Result<Ledger<'a>> {
+        let (seen_bytes, failures_bytes, found_before) = {
+            let record = running.active.record.lock();
+            (record.seen_bytes, record.failures_bytes, record.report.found)
+        };
+        let opened = running.files.open(seen_bytes, failures_bytes)?;
+        let now = Instant::now();
+        Ok(Ledger {
+            running,
+            opened,
+            seen: Vec::new(),
+            failures: Vec::new(),
+            written: now,
+            begun: now,
+            found_before,
+            batches: 0,
+            keeps_samples,
+        })
+    }
+
+    /// Takes note of what the run tells.
+    pub(super) fn event(&mut self, event: &IngestEvent<'_>) {
+        match event {
+            IngestEvent::Found { items } => {
+                let mut record = self.running.active.record.lock();
+                record.items = items.map(|items| items + record.report.found as u64);
+            }
+            IngestEvent::Failed(failure) => self.add_failure(failure),
+            _ => {}
+        }
+    }
+
+    fn add_failure(&mut self, failure: &Failure) {
+        self.failures.extend(failure_json(failure).to_string().bytes());
+        self.failures.push(b'\n');
+    }
+
+    /// Takes note of where the run is, and writes it down when that was not done lately.
+    pub(super) fn reached(&mut self, reached: Reached<'_>) -> Result<()> {
+        self.seen.extend(reached.seen.take_new());
+        self.batches += 1;
+        {
+            let mut record = self.running.active.record.lock();
+            if self.keeps_samples {
+                let begin = record.at;
+                keep_sample(&mut record.samples, begin, self.batches);
+            }
+            record.at = reached.at;
+            record.report = *reached.report;
+            let done = (reached.report.found - self.found_before) as f64;
+            record.rate = done / self.begun.elapsed().as_secs_f64().max(1e-9);
+        }
+        if self.written.elapsed() >= WRITE_EVERY { self.write() } else { Ok(()) }
+    }
+
+    /// Writes it down: the files first, so that the record never speaks of more than there is.
+    pub(super) fn write(&mut self) -> Result<()> {
+        let failed = |source: io::Error| Error::File { path: self.running.files.seen(), source };
+        self.opened.add(&self.seen, &self.failures).map_err(failed)?;
+        let (seen, failures) = (self.seen.len() as u64, self.failures.len() as u64);
+        self.seen.clear();
+        self.failures.clear();
+        self.written = Instant::now();
+        self.running.change(|record| {
+            record.seen_bytes += seen;
+            record.failures_bytes += failures;
+        })
+    }
+}
+
+/// Keeps places that lie apart: as they become many, every second one goes.
+fn keep_sample(samples: &mut Vec<crate::ingest::Position>, at: crate::ingest::Position, batches: u64) {
+    if samples.len() == SAMPLES_MAX {
+        let mut keep = false;
+        samples.retain(|_| {
+            keep = !keep;
+            keep
+        });
+    }
+    let apart = 1u64 << (batches.ilog2().saturating_sub(2));
+    if batches.is_multiple_of(apart) {
+        samples.push(at);
+    }
+}
+
+/// What a job met before it stopped; `None` when that is lost, and the job must begin at its beginning.
+pub(super) fn seen_before(running: &Running<'_>) -> Option<Seen> {
+    let bytes = running.active.record.lock().seen_bytes;
+    running.files.read_seen(bytes).map(|entries| Seen::from_entries(&entries))
+}
+
+/// A job that is this process's to run; until it is dropped, nobody else can.
+pub struct JobRun {
+    db: Database,
+    active: Arc<Active>,
+    files: Files,
+    id: String,
+    spec: JobSpec,
+}
+
+impl Database {
+    /// Takes a job to run it. One that was paused, interrupted or failed goes on where it was.
+    ///
+    /// # Errors
+    /// [`Error::UnknownJob`]; [`Error::JobRuns`] when this process runs it already; [`Error::JobEnded`].
+    pub fn claim_job(&self, id: &str) -> Result<JobRun> {
+        let mut jobs = self.active_jobs().lock();
+        if jobs.contains_key(id) {
+            return Err(Error::JobRuns { id: id.to_owned() });
+        }
+        let mut record = Record::load(self, id)?;
+        if record.state.is_final() {
+            return Err(Error::JobEnded { id: id.to_owned(), state: record.state.name() });
+        }
+        record.state = JobState::Running;
+        record.error = None;
+        // A wish of yesterday is not one of today.
+        let _ = ask::take(self.directory(), id);
+        record.store(self)?;
+        let (files, spec) = (Files::of(self, id)?, record.spec.clone());
+        let active = Arc::new(Active {
+            record: Mutex::new(record),
+            asked: AtomicU8::new(0),
+            looked_ms: AtomicU64::new(0),
+            begun: Instant::now(),
+        });
+        jobs.insert(id.to_owned(), active.clone());
+        Ok(JobRun { db: self.clone(), active, files, id: id.to_owned(), spec })
+    }
+
+    /// [`Database::claim_job`], and [`JobRun::run`].
+    pub fn run_job(&self, id: &str, on_event: &mut dyn FnMut(IngestEvent<'_>)) -> Result<Job> {
+        self.claim_job(id)?.run(on_event)
+    }
+}
+
+impl JobRun {
+    /// Runs the job to its end, or until it is asked to pause or to cancel.
+    ///
+    /// # Errors
+    /// What ended the job, which is then recorded as failed.
+    pub fn run(self, on_event: &mut dyn FnMut(IngestEvent<'_>)) -> Result<Job> {
+        let running = Running { db: &self.db, active: self.active.clone(), files: &self.files };
+        let done = match &self.spec {
+            JobSpec::Ingest(job) => running.ingest(job, on_event),
+            JobSpec::Reindex(job) => running.reindex(job, on_event),
+        };
+        running.end(done)
+    }
+}
+
+impl Drop for JobRun {
+    fn drop(&mut self) {
+        self.db.active_jobs().lock().remove(&self.id);
+    }
+}
+
+impl Running<'_> {
+    /// Writes down how it ended.
+    fn end(&self, done: Result<()>) -> Result<Job> {
+        let asked = self.active.asked();
+        let state = match (&done, asked) {
+            (Ok(()), _) => JobState::Succeeded,
+            (Err(Error::Cancelled), Some(ask)) => ask.state(),
+            (Err(_), _) => JobState::Failed,
+        };
+        let error = match &done {
+            Err(error) if state == JobState::Failed => {
+                Some(JobError { reason: error.reason().to_owned(), message: error.to_string() })
+            }
+            _ => None,
+        };
+        self.change(|record| {
+            record.state = state;
+            record.error = error;
+            if state == JobState::Succeeded {
+                record.phase = JobPhase::Done;
+            }
+        })?;
+        if state.is_final() {
+            self.files.finish();
+        }
+        match done {
+            Err(error) if state == JobState::Failed => Err(error),
+            _ => Ok(self.active.record.lock().job(true)),
+        }
+    }
+}

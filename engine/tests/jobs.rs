@@ -1,0 +1,318 @@
+//! Goal: long work can be stopped anywhere and gone on with, and a new generation takes the place of the old one without
+//! a search noticing. Method: pictures of plain colours through the fake model, whose work is counted.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use common::{Cellar, cellar, png};
+use fromagerie::{
+    Collection, Database, IngestEvent, IngestJob, Item, Job, JobInput, JobSpec, JobState, NewCollection, ReindexJob,
+    SourceOptions, Thumbnails,
+};
+use fromagerie_models::FakeModel;
+
+/// A folder of `count` pictures, no two alike.
+fn pictures(folder: &Path, count: u32) -> PathBuf {
+    let pictures = folder.join("pictures");
+    std::fs::create_dir_all(&pictures).unwrap();
+    for n in 0..count {
+        let [a, b, c, _] = (n * 7919).to_le_bytes();
+        std::fs::write(pictures.join(format!("{n:04}.png")), png([a, b, c])).unwrap();
+    }
+    pictures
+}
+
+fn ingest_of(collection: &str, sources: &[&Path]) -> IngestJob {
+    let sources = sources.iter().map(|path| path.to_path_buf()).collect();
+    let input = JobInput { sources, batch: 4, ..JobInput::default() };
+    IngestJob { collection: collection.into(), input, ..IngestJob::default() }
+}
+
+fn run(db: &Database, spec: JobSpec) -> fromagerie::Result<Job> {
+    let job = db.start_job(spec)?;
+    db.run_job(&job.id, &mut |_| {})
+}
+
+fn keys(collection: &Collection, count: u32) -> Vec<String> {
+    (0..count).map(|n| format!("{n:04}.png")).filter(|key| collection.get(key).unwrap().is_some()).collect()
+}
+
+#[test]
+fn features_and_thumbnails_are_kept_as_asked() {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let source = pictures(cellar.folder.path(), 3);
+    for (thumbnails, magic) in
+        [(Thumbnails::Jpeg, &b"\xFF\xD8\xFF"[..]), (Thumbnails::Webp, b"RIFF"), (Thumbnails::None, b"")]
+    {
+        let name = format!("{thumbnails:?}");
+        let job = IngestJob { features: true, thumbnails, ..ingest_of(&name, &[&source]) };
+        run(&cellar.db, JobSpec::Ingest(job)).unwrap();
+        let item = cellar.db.open_collection(&name).unwrap().require("0001.png").unwrap();
+        assert!(item.document.thumbnail.starts_with(magic), "{name}");
+        assert_eq!(item.document.thumbnail.is_empty(), magic.is_empty());
+        let [r, g, b, _] = 7919u32.to_le_bytes();
+        let expected = [r, g, b].map(|byte| f32::from(byte) / 255.0);
+        let features = item.features.unwrap();
+        assert!(features.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{features:?} {expected:?}");
+    }
+    let plain = cellar.db.collection("plain").unwrap();
+    plain.insert(Item::image("a", png([1, 2, 3]))).unwrap();
+    assert_eq!(plain.require("a").unwrap().features, None, "features are kept where that was asked for alone");
+}
+
+#[test]
+fn pictures_that_look_alike_are_grouped() {
+    let (_cellar, colours) = cellar(
+        FakeModel::new(),
+        &[("a", [250, 0, 0]), ("b", [252, 2, 0]), ("c", [0, 0, 250]), ("d", [1, 0, 250]), ("e", [0, 250, 0])],
+    );
+    let groups = colours.near_duplicates(0.999, &|| false).unwrap();
+    assert_eq!(groups, [["a", "b"], ["c", "d"]]);
+    assert!(colours.near_duplicates(1.5, &|| false).is_err());
+}
+
+#[test]
+fn a_job_is_paused_gone_on_with_and_cancelled() {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let (db, source) = (&cellar.db, pictures(cellar.folder.path(), 60));
+    std::fs::write(source.join("0007.png"), "no picture").unwrap();
+    let started = db.start_job(JobSpec::Ingest(ingest_of("photos", &[&source]))).unwrap();
+    let mut paused = db
+        .run_job(&started.id, &mut |event| {
+            if let IngestEvent::Written { .. } = event {
+                db.pause_job(&started.id).unwrap();
+            }
+        })
+        .unwrap();
+    assert_eq!(paused.state, JobState::Paused);
+    let mut rounds = 0;
+    while paused.state == JobState::Paused {
+        rounds += 1;
+        let before = paused.progress.report.found;
+        paused = db
+            .run_job(&started.id, &mut |event| {
+                if let IngestEvent::Written { .. } = event {
+                    db.pause_job(&started.id).unwrap();
+                }
+            })
+            .unwrap();
+        let went_on = paused.progress.report.found > before || paused.state == JobState::Succeeded;
+        assert!(went_on, "it did not go on from where it was");
+    }
+    assert!(rounds > 5 && paused.state == JobState::Succeeded);
+    let report = paused.progress.report;
+    assert_eq!((report.found, report.written, report.failed), (60, 59, 1));
+    assert_eq!(cellar.model.counts().images_encoded, 59, "nothing was encoded twice");
+    let failures = std::fs::read_to_string(db.job_failures(&started.id).unwrap()).unwrap();
+    assert_eq!((failures.lines().count(), failures.contains("0007.png")), (1, true));
+    assert_eq!(db.run_job(&started.id, &mut |_| {}).unwrap_err().reason(), "JOB_ENDED");
+
+    let second = db.start_job(JobSpec::Ingest(ingest_of("other", &[&source]))).unwrap();
+    assert_eq!(db.cancel_job(&second.id).unwrap().state, JobState::Cancelled);
+    assert_eq!(db.run_job(&second.id, &mut |_| {}).unwrap_err().reason(), "JOB_ENDED");
+    assert_eq!(db.jobs().unwrap().len(), 2);
+    db.delete_job(&second.id).unwrap();
+    assert_eq!(db.job(&second.id).unwrap_err().reason(), "UNKNOWN_JOB");
+}
+
+#[test]
+fn a_job_begins_again_when_its_sources_changed() {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let (db, source) = (&cellar.db, pictures(cellar.folder.path(), 40));
+    let job = db.start_job(JobSpec::Ingest(ingest_of("photos", &[&source]))).unwrap();
+    let stop = |event: IngestEvent<'_>| {
+        if let IngestEvent::Written { .. } = event {
+            db.pause_job(&job.id).unwrap();
+        }
+    };
+    db.run_job(&job.id, &mut { stop }).unwrap();
+    // Before everything else in the order of names: places shift by one.
+    std::fs::write(source.join("0000-first.png"), png([9, 9, 9])).unwrap();
+    let ended = db.run_job(&job.id, &mut |_| {}).unwrap();
+    let photos = db.open_collection("photos").unwrap();
+    assert_eq!((ended.progress.report.found, photos.len()), (41, 41));
+    assert!(photos.get("0000-first.png").unwrap().is_some());
+}
+
+#[test]
+fn a_sync_adds_updates_and_removes() {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let (db, source) = (&cellar.db, pictures(cellar.folder.path(), 6));
+    let sync = || JobSpec::Ingest(IngestJob { sync: true, ..ingest_of("photos", &[&source]) });
+    run(db, sync()).unwrap();
+    let photos = db.open_collection("photos").unwrap();
+    std::fs::remove_file(source.join("0001.png")).unwrap();
+    std::fs::write(source.join("0002.png"), png([200, 100, 50])).unwrap();
+    std::fs::write(source.join("0003.png"), "for now it cannot be read").unwrap();
+    std::fs::write(source.join("0009.png"), png([5, 100, 50])).unwrap();
+    let encoded = cellar.model.counts().images_encoded;
+    let job = run(db, sync()).unwrap();
+    assert_eq!(keys(&photos, 10), ["0000.png", "0002.png", "0003.png", "0004.png", "0005.png", "0009.png"]);
+    assert_eq!((job.removed, job.progress.report.written, job.progress.report.failed), (1, 2, 1));
+    assert_eq!(cellar.model.counts().images_encoded - encoded, 2);
+    let hit = &photos.search(fromagerie::Query::image(png([200, 100, 50])), 1).unwrap()[0];
+    assert_eq!(hit.key, "0002.png");
+
+    std::fs::remove_dir_all(&source).unwrap();
+    std::fs::create_dir(&source).unwrap();
+    let error = run(db, sync()).unwrap_err();
+    assert_eq!((error.reason(), photos.len()), ("NO_PICTURES", 6), "an empty folder empties nothing");
+}
+
+fn reindex(alias: &str) -> ReindexJob {
+    ReindexJob { alias: alias.into(), ..ReindexJob::default() }
+}
+
+/// A cellar whose alias "photos" names 40 pictures with their features, and their folder.
+fn with_alias() -> (Cellar, PathBuf) {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let source = pictures(cellar.folder.path(), 40);
+    let input = ingest_of("", &[&source]).input;
+    let first = ReindexJob { input, features: Some(true), ..reindex("photos") };
+    let job = run(&cellar.db, JobSpec::Reindex(first)).unwrap();
+    assert_eq!((job.collection.as_str(), job.checks.len()), ("photos.g1", 4), "{:?}", job.checks);
+    (cellar, source)
+}
+
+fn new_model(cellar: &Cellar) -> (PathBuf, Arc<FakeModel>) {
+    let (bundle, model) = (cellar.folder.path().join("new-bundle"), Arc::new(FakeModel::new().with_space("new")));
+    cellar.db.add_model(&bundle, model.clone()).unwrap();
+    (bundle, model)
+}
+
+#[test]
+fn a_new_bundle_reads_pictures_or_maps_features_and_can_be_rolled_back() {
+    let (cellar, source) = with_alias();
+    let (bundle, model) = new_model(&cellar);
+    let db = &cellar.db;
+    let mapped = ReindexJob { bundle: Some(bundle), ..reindex("photos") };
+    std::fs::rename(&source, source.with_extension("gone")).unwrap();
+    let job = run(db, JobSpec::Reindex(mapped.clone())).unwrap();
+    assert_eq!((job.collection.as_str(), model.counts().images_encoded), ("photos.g2", 0), "the pictures are gone");
+    std::fs::rename(source.with_extension("gone"), &source).unwrap();
+
+    let photos = db.open_collection("photos").unwrap();
+    assert_ne!(photos.space(), db.open_collection("photos.g1").unwrap().space());
+    let fresh = IngestJob { features: true, ..ingest_of("fresh", &[&source]) };
+    run(db, JobSpec::Ingest(fresh)).unwrap();
+    let fresh = db.open_collection("fresh").unwrap();
+    for key in keys(&photos, 40) {
+        let (mapped, made) = (photos.require(&key).unwrap(), fresh.require(&key).unwrap());
+        assert!(mapped.vector.iter().zip(&made.vector).all(|(a, b)| (a - b).abs() < 1e-6), "{key}");
+        assert_eq!((mapped.features, mapped.document), (made.features, made.document));
+    }
+
+    let plain = ReindexJob { features: Some(false), ..reindex("photos") };
+    assert_eq!(run(db, JobSpec::Reindex(plain)).unwrap().collection, "photos.g3");
+    let again = run(db, JobSpec::Reindex(mapped)).unwrap();
+    assert_eq!((again.collection.as_str(), model.counts().images_encoded > 40), ("photos.g4", true), "no features");
+
+    let generations = db.generations("photos").unwrap();
+    let current: Vec<_> = generations.iter().filter(|g| g.is_current).map(|g| g.collection.as_str()).collect();
+    assert_eq!((generations.len(), current), (4, vec!["photos.g4"]));
+    assert_eq!(db.rollback("photos", None).unwrap(), "photos.g3");
+    assert_eq!(db.rollback("photos", Some("photos.g1")).unwrap(), "photos.g1");
+    assert_eq!(db.rollback("photos", Some("fresh")).unwrap_err().reason(), "NO_GENERATION");
+    assert_eq!(db.drop_generation("photos", "photos.g1").unwrap_err().reason(), "HAS_ALIASES");
+    db.drop_generation("photos", "photos.g4").unwrap();
+    assert_eq!(db.open_collection("photos").unwrap().name(), "photos.g1");
+    let error = db.start_job(JobSpec::Reindex(reindex("fresh"))).unwrap_err();
+    assert_eq!(error.reason(), "NOT_AN_ALIAS");
+}
+
+#[test]
+fn searches_go_on_while_a_generation_takes_the_place_of_another() {
+    let (cellar, _source) = with_alias();
+    let (db, stop, searched) = (&cellar.db, AtomicBool::new(false), AtomicUsize::new(0));
+    // Also when this thread panics, so that the others end.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        for thread in 0..3u8 {
+            let (stop, searched) = (&stop, &searched);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let colour = png([thread * 80, 7, 100]);
+                    let hits = db.open_collection("photos").unwrap().search(fromagerie::Query::image(colour), 5);
+                    assert_eq!(hits.unwrap().len(), 5);
+                    searched.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 0..5 {
+            // Written while the new one is built: it is there too.
+            let photos = db.open_collection("photos").unwrap();
+            let started = db.start_job(JobSpec::Reindex(reindex("photos"))).unwrap();
+            let mut late = Some(Item::image(format!("late-{round}"), png([round, 99, 1])));
+            db.run_job(&started.id, &mut |event| {
+                if let IngestEvent::Reached(_) = event
+                    && let Some(item) = late.take()
+                {
+                    photos.insert(item).unwrap();
+                    photos.delete([format!("{round:04}.png")], None).unwrap();
+                }
+            })
+            .unwrap();
+            let now = db.open_collection("photos").unwrap();
+            assert!(now.get(&format!("late-{round}")).unwrap().is_some());
+            assert_eq!((now.name(), now.len()), (format!("photos.g{}", round + 2).as_str(), 40));
+            db.rollback("photos", None).unwrap();
+            db.rollback("photos", Some(now.name())).unwrap();
+        }
+    });
+    assert!(searched.load(Ordering::Relaxed) > 15);
+}
+
+#[test]
+fn what_does_not_pass_leaves_the_alias_where_it_is() {
+    let (cellar, source) = with_alias();
+    let (db, (bundle, _)) = (&cellar.db, new_model(&cellar));
+    std::fs::write(source.join("0003.png"), "broken").unwrap();
+    let input = ingest_of("", &[&source]).input;
+    let job = ReindexJob { bundle: Some(bundle), input, ..reindex("photos") };
+    let error = run(db, JobSpec::Reindex(job.clone())).unwrap_err();
+    assert_eq!(error.reason(), "GENERATION_REFUSED");
+    assert!(error.to_string().contains("1 left out"), "{error}");
+    assert_eq!(db.open_collection("photos").unwrap().name(), "photos.g1");
+    let tolerant = run(db, JobSpec::Reindex(ReindexJob { failures_max: 1, ..job })).unwrap();
+    assert_eq!((tolerant.collection.as_str(), tolerant.state), ("photos.g3", JobState::Succeeded));
+}
+
+#[test]
+fn a_changed_part_of_a_folder_is_read_alone() {
+    let (cellar, colours) = cellar(FakeModel::new(), &[]);
+    let source = pictures(cellar.folder.path(), 20);
+    let only = Some(Arc::new(["0003.png".to_owned(), "0005.png".to_owned()].into_iter().collect()));
+    let options = fromagerie::IngestOptions {
+        source: SourceOptions { only, ..SourceOptions::default() },
+        ..fromagerie::IngestOptions::default()
+    };
+    let report = colours.ingest(&[source], &options, &|| false, &mut |_| {}).unwrap();
+    assert_eq!((report.found, keys(&colours, 20)), (2, vec!["0003.png".to_owned(), "0005.png".to_owned()]));
+}
+
+#[test]
+fn a_collection_of_vectors_is_re_indexed_with_another_index() {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let new = NewCollection { dim: Some(2), vectors_only: true, ..NewCollection::default() };
+    let rows = cellar.db.create_collection("rows", new).unwrap();
+    rows.insert(Item::vector("east", vec![1.0, 0.0]).payload("n", 1)).unwrap();
+    rows.insert(Item::vector("north", vec![0.0, 1.0])).unwrap();
+    cellar.db.set_alias("live", "rows").unwrap();
+    let job = ReindexJob { index: fromagerie::IndexKind::Flat, ..reindex("live") };
+    run(&cellar.db, JobSpec::Reindex(job)).unwrap();
+    let live = cellar.db.open_collection("live").unwrap();
+    assert_eq!((live.name(), live.index()), ("live.g1", fromagerie::IndexKind::Flat));
+    assert_eq!(live.require("east").unwrap(), rows.require("east").unwrap());
+    assert_eq!(cellar.db.rollback("live", None).unwrap(), "rows");
+}

@@ -1,0 +1,244 @@
+//! `fromagerie jobs`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use fromagerie::{Ask, Database, IngestEvent, Job, ask_job};
+use fromagerie_proto::v1;
+use serde_json::{Value, json};
+
+use super::output::UsageError;
+use super::{DatabaseArgs, ModelArgs, Outcome, Output};
+use crate::grpc::{JobClient, job_message};
+
+/// How often a watched job is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Lists, shows, watches, pauses, resumes and cancels ingests and re-indexes, of a directory or of a running server.
+#[derive(Args)]
+pub(super) struct Jobs {
+    #[command(subcommand)]
+    what: What,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+#[derive(Args)]
+struct Place {
+    /// The database's directory; beside a process that has it open, jobs are read, paused and cancelled.
+    #[arg(long, value_name = "DIR", env = "FROMAGERIE_DB", global = true)]
+    db: Option<std::path::PathBuf>,
+    /// A server's address, such as 127.0.0.1:50051; its token is FROMAGERIE_TOKEN.
+    #[arg(long, value_name = "ADDRESS", global = true, conflicts_with = "db")]
+    server: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Every job, oldest first.
+    List,
+    /// One job.
+    Show(Id),
+    /// One job, until it stops.
+    Watch(Id),
+    /// Stop it at its next batch, where it can be gone on with.
+    Pause(Id),
+    /// Go on with it: here with --db, or in the server.
+    Resume(Id),
+    /// Stop it for good. What it wrote stays.
+    Cancel(Id),
+    /// Forget it, with its report.
+    Delete(Id),
+}
+
+#[derive(Args)]
+struct Id {
+    /// The job, as `jobs list` names it.
+    #[arg(value_name = "JOB")]
+    id: String,
+}
+
+impl Jobs {
+    pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
+        match (&self.place.server, &self.place.db) {
+            (Some(address), _) => of_server(&self.what, address, output),
+            (None, Some(db)) => {
+                let database = DatabaseArgs { db: db.clone(), model: self.model.clone() };
+                of_directory(&self.what, &database, output)
+            }
+            (None, None) => Err(UsageError("give --db or --server".to_owned()).into()),
+        }
+    }
+}
+
+fn of_server(what: &What, address: &str, output: &Output) -> anyhow::Result<Outcome> {
+    let token = std::env::var("FROMAGERIE_TOKEN").ok();
+    let mut client = JobClient::connect(address, token.as_deref())?;
+    let job = match what {
+        What::List => return list(client.list()?, output),
+        What::Show(Id { id }) => client.show(id.clone())?,
+        What::Pause(Id { id }) => client.pause(id.clone())?,
+        What::Resume(Id { id }) => client.resume(id.clone())?,
+        What::Cancel(Id { id }) => client.cancel(id.clone())?,
+        What::Watch(Id { id }) => {
+            let mut last = None;
+            client.watch(id.clone(), &mut |job| {
+                tell(&job, output)?;
+                last = Some(job);
+                Ok(())
+            })?;
+            return Ok(last.as_ref().map_or(Outcome::Done, outcome));
+        }
+        What::Delete(Id { id }) => {
+            client.delete(id.clone())?;
+            output.line(&format!("{id} is forgotten"), &json!({"event": "deleted", "id": id}))?;
+            return Ok(Outcome::Done);
+        }
+    };
+    tell(&job, output)?;
+    Ok(Outcome::Done)
+}
+
+fn of_directory(what: &What, database: &DatabaseArgs, output: &Output) -> anyhow::Result<Outcome> {
+    let reading = || database.open_read_only();
+    match what {
+        What::List => list(reading()?.jobs()?.into_iter().map(job_message).collect(), output),
+        What::Show(Id { id }) => {
+            tell(&job_message(reading()?.job(id)?), output)?;
+            Ok(Outcome::Done)
+        }
+        What::Watch(Id { id }) => watch(&reading()?, id, output),
+        What::Pause(Id { id }) => ask(database, id, Ask::Pause, output),
+        What::Cancel(Id { id }) => ask(database, id, Ask::Cancel, output),
+        What::Resume(Id { id }) => {
+            let db = database.open(false)?;
+            let job = run(&db, id, output)?;
+            tell(&job_message(job.clone()), output)?;
+            Ok(outcome(&job_message(job)))
+        }
+        What::Delete(Id { id }) => {
+            database.open(false)?.delete_job(id)?;
+            output.line(&format!("{id} is forgotten"), &json!({"event": "deleted", "id": id}))?;
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+/// Asks a job to stop, also one that another process runs.
+fn ask(database: &DatabaseArgs, id: &str, ask: Ask, output: &Output) -> anyhow::Result<Outcome> {
+    match database.open(false) {
+        Ok(db) => {
+            let job = if ask == Ask::Pause { db.pause_job(id)? } else { db.cancel_job(id)? };
+            tell(&job_message(job), output)?;
+        }
+        Err(error) if error.reason() == "LOCKED" => {
+            database.open_read_only()?.job(id)?;
+            ask_job(&database.db, id, ask)?;
+            let word = if ask == Ask::Pause { "pause" } else { "cancel" };
+            output.line(&format!("{id} is asked to {word}"), &json!({"event": "asked", "id": id, "to": word}))?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Outcome::Done)
+}
+
+fn watch(db: &Database, id: &str, output: &Output) -> anyhow::Result<Outcome> {
+    let mut told: Option<Job> = None;
+    loop {
+        let job = db.job(id)?;
+        if told.as_ref() != Some(&job) {
+            tell(&job_message(job.clone()), output)?;
+            told = Some(job.clone());
+        }
+        if job.state != fromagerie::JobState::Running {
+            return Ok(outcome(&job_message(job)));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Runs a job here, with its progress shown.
+pub(super) fn run(db: &Database, id: &str, output: &Output) -> anyhow::Result<Job> {
+    let bar = super::ingest::bar(output);
+    let mut told = Ok(());
+    let job = db.run_job(id, &mut |event: IngestEvent<'_>| {
+        if told.is_ok() {
+            told = super::ingest::tell(&event, output, &bar);
+        }
+    });
+    bar.finish_and_clear();
+    told?;
+    Ok(job?)
+}
+
+fn list(jobs: Vec<v1::Job>, output: &Output) -> anyhow::Result<Outcome> {
+    for job in &jobs {
+        tell(job, output)?;
+    }
+    if jobs.is_empty() {
+        output.text("no jobs\n")?;
+    }
+    output.value(&json!({"event": "summary", "jobs": jobs.len()}))?;
+    Ok(Outcome::Done)
+}
+
+fn outcome(job: &v1::Job) -> Outcome {
+    match job.state() {
+        v1::JobState::Failed => Outcome::Bad,
+        _ if job.progress.as_ref().is_some_and(|progress| progress.failed_count > 0) => Outcome::Partly,
+        _ => Outcome::Done,
+    }
+}
+
+/// A job in one line, or as JSON.
+pub(super) fn tell(job: &v1::Job, output: &Output) -> std::io::Result<()> {
+    let progress = job.progress.unwrap_or_default();
+    let of = progress.item_count.map_or(String::new(), |items| format!(" of {items}"));
+    let mut text = format!(
+        "{}  {}  {}  into {:?}  {}{of} records",
+        job.id,
+        word(job.state().as_str_name(), "JOB_STATE_"),
+        word(job.phase().as_str_name(), "JOB_PHASE_"),
+        job.collection,
+        progress.found_count,
+    );
+    if progress.failed_count > 0 {
+        text += &format!("  {} left out", progress.failed_count);
+    }
+    if job.state() == v1::JobState::Running && progress.items_per_second > 0.0 {
+        text += &format!("  {:.1}/s", progress.items_per_second);
+        if let Some(seconds) = progress.seconds_left {
+            text += &format!("  {seconds:.0} s left");
+        }
+    }
+    for check in &job.checks {
+        text += &format!("\n  {} {}: {}", if check.passed { "ok" } else { "NOT OK" }, check.name, check.found);
+    }
+    if let Some(error) = &job.error {
+        text += &format!("\n  {}", error.message);
+    }
+    output.line(&text, &value(job))
+}
+
+fn word(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
+}
+
+/// The message as JSON, with the words of enumerations as they are written everywhere else.
+fn value(job: &v1::Job) -> Value {
+    let progress = job.progress.unwrap_or_default();
+    let checks = job.checks.iter();
+    json!({
+        "event": "job", "id": job.id, "kind": job.kind, "done": job.done,
+        "state": word(job.state().as_str_name(), "JOB_STATE_"), "phase": word(job.phase().as_str_name(), "JOB_PHASE_"),
+        "collection": job.collection, "alias": job.alias, "items": progress.item_count,
+        "found": progress.found_count, "written": progress.written_count, "unchanged": progress.unchanged_count,
+        "duplicates": progress.duplicate_count, "skipped": progress.skipped_count, "failed": progress.failed_count,
+        "removed": job.removed_count, "seconds": progress.seconds, "items_per_second": progress.items_per_second,
+        "seconds_left": progress.seconds_left,
+        "checks": checks.map(|c| json!({"name": c.name, "passed": c.passed, "found": c.found})).collect::<Vec<_>>(),
+        "error": job.error.as_ref().map(|error| json!({"reason": error.reason, "message": error.message})),
+    })
+}
