@@ -103,8 +103,8 @@ bench-ann: $(CACHE)/venv-ann/.stamp
 ## bench-layers: the same graph bare, through a collection, and over gRPC, measured
 LAYERS := $(CACHE)/layers
 .PHONY: bench-layers
-bench-layers: $(CACHE)/venv-ann/.stamp
-	cargo build --release -p fromagerie-bench --bin layers -p fromagerie-server
+bench-layers: $(CACHE)/venv-ann/.stamp $(BIN)
+	cargo build --release -p fromagerie-bench --bin layers
 	PYTHONPATH=bench/ann $(CACHE)/venv-ann/bin/python -c 'import data, pathlib; data.make(pathlib.Path("$(LAYERS)/data"), $(ROWS))'
 	target/release/layers --base $(LAYERS)/data/base.npy --queries $(LAYERS)/data/queries_rows.npy --server $(BIN) \
 		--work $(LAYERS) --out bench/results/layers.json
