@@ -270,6 +270,14 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// Nothing was ever built for an alias of this name.
+    #[error("there is no alias {name:?}; {}", known_aliases(.known))]
+    UnknownAlias {
+        /// The name asked for.
+        name: String,
+        /// The aliases that exist.
+        known: Vec<String>,
+    },
     /// An alias without the generation that was asked for.
     #[error("alias {alias:?} has no such generation; it has {}", .known.join(", "))]
     NoGeneration {
@@ -348,6 +356,14 @@ impl From<SearchError> for Error {
             SearchError::Cancelled => Error::Cancelled,
             other => Error::Search(other),
         }
+    }
+}
+
+fn known_aliases(known: &[String]) -> String {
+    if known.is_empty() {
+        "there are none yet: a re-index makes one".to_owned()
+    } else {
+        format!("known: {}", known.join(", "))
     }
 }
 

@@ -20,6 +20,7 @@ impl Error {
             | E::UnknownKey { .. }
             | E::UnknownSession { .. }
             | E::UnknownJob { .. }
+            | E::UnknownAlias { .. }
             | E::NoGeneration { .. } => ErrorKind::NotFound,
             E::SessionExists { .. } => ErrorKind::AlreadyExists,
             E::SessionBusy { .. } | E::JobRuns { .. } => ErrorKind::Busy,
@@ -86,6 +87,7 @@ impl Error {
             E::JobEnded { .. } => "JOB_ENDED",
             E::BadJob { .. } => "BAD_JOB",
             E::NotAnAlias { .. } => "NOT_AN_ALIAS",
+            E::UnknownAlias { .. } => "UNKNOWN_ALIAS",
             E::NoGeneration { .. } => "NO_GENERATION",
             E::GenerationRefused { .. } => "GENERATION_REFUSED",
             E::Cancelled => "CANCELLED",
@@ -102,6 +104,7 @@ impl Error {
         }
         let pairs: Vec<(&str, String)> = match self {
             E::UnknownCollection { name, known } => vec![("collection", name.clone()), ("known", known.join(","))],
+            E::UnknownAlias { name, known } => vec![("alias", name.clone()), ("known", known.join(","))],
             E::UnknownKey { collection, key } => vec![("collection", collection.clone()), ("key", key.clone())],
             E::UnknownSession { name } | E::SessionExists { name } | E::SessionBusy { name } => {
                 vec![("session", name.clone())]

@@ -30,7 +30,7 @@ impl std::fmt::Display for Damage {
 #[non_exhaustive]
 pub enum StorageError {
     /// There is no database in this directory and `create` was not asked for.
-    #[error("no database at {}: open it with `create` to make one", path.display())]
+    #[error("there is no database at {}: check the path; a writer that may create one (ingest, serve) makes it", path.display())]
     NoDatabase {
         /// The directory.
         path: PathBuf,

@@ -61,8 +61,8 @@ pub(crate) struct Run<'a> {
     pub(crate) id: Option<&'a str>,
 }
 
-type OnEvent<'a> = dyn FnMut(IngestEvent<'_>) + 'a;
-type OnReached<'a> = dyn FnMut(Reached<'_>) -> Result<()> + 'a;
+pub(crate) type OnEvent<'a> = dyn FnMut(IngestEvent<'_>) + 'a;
+pub(crate) type OnReached<'a> = dyn FnMut(Reached<'_>) -> Result<()> + 'a;
 type Cancelled<'a> = dyn Fn() -> bool + Sync + 'a;
 
 impl Run<'_> {

@@ -29,7 +29,19 @@ impl Database {
     }
 
     /// The generations of an alias that are there, by number; those without one first.
+    ///
+    /// # Errors
+    /// [`Error::UnknownAlias`] when there are none.
     pub fn generations(&self, alias: &str) -> Result<Vec<Generation>> {
+        let generations = self.generations_of(alias)?;
+        if generations.is_empty() {
+            let known = self.aliases().into_iter().map(|(alias, _)| alias).collect();
+            return Err(Error::UnknownAlias { name: alias.to_owned(), known });
+        }
+        Ok(generations)
+    }
+
+    pub(crate) fn generations_of(&self, alias: &str) -> Result<Vec<Generation>> {
         let current = self.named_by(alias);
         let collections = self.collections()?;
         let own = |name: &str| {
@@ -61,13 +73,11 @@ impl Database {
     /// Moves an alias back to what it named before, or to any other of its generations; the name of that.
     ///
     /// # Errors
-    /// [`Error::UnknownCollection`] for no alias; [`Error::NoGeneration`] when there is nothing to go back to.
+    /// [`Error::UnknownAlias`]; [`Error::NoGeneration`] when there is nothing to go back to.
     pub fn rollback(&self, alias: &str, to: Option<&str>) -> Result<String> {
         let generations = self.generations(alias)?;
-        let Some(current) = generations.iter().find(|generation| generation.is_current) else {
-            return Err(self.open_collection(alias).err().unwrap_or(Error::NotAnAlias { name: alias.to_owned() }));
-        };
-        let wanted = to.map(str::to_owned).or_else(|| current.replaces.clone());
+        let current = generations.iter().find(|generation| generation.is_current);
+        let wanted = to.map(str::to_owned).or_else(|| current?.replaces.clone());
         let known = |name: &String| generations.iter().any(|generation| generation.collection == *name);
         let Some(wanted) = wanted.filter(known) else {
             let known = generations.iter().map(|generation| generation.collection.clone()).collect();
@@ -80,7 +90,7 @@ impl Database {
     /// Deletes a generation that its alias does not name.
     ///
     /// # Errors
-    /// [`Error::UnknownCollection`]; storage's error when an alias names it.
+    /// [`Error::UnknownAlias`]; [`Error::NoGeneration`]; storage's error when an alias names it.
     pub fn drop_generation(&self, alias: &str, collection: &str) -> Result<()> {
         let generations = self.generations(alias)?;
         if !generations.iter().any(|generation| generation.collection == collection) {

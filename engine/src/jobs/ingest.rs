@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::runner::{Ledger, Running, seen_before};
+use super::runner::{Running, seen_before};
 use super::{IngestJob, JobInput, JobPhase};
 use crate::collection::Collection;
 use crate::database::NewCollection;
@@ -67,18 +67,9 @@ impl Running<'_> {
         let begin = self.begin(&fingerprint)?;
         let id = self.active.record.lock().id.clone();
         let run = Run { collection, options: &input.options(), begin, id: Some(&id) };
-        let ledger = std::cell::RefCell::new(Ledger::new(self, keeps_samples)?);
-        let ended = run.over_sources(
-            &input.sources,
-            &|| self.is_asked_to_stop(),
-            &mut |event| {
-                ledger.borrow_mut().event(&event);
-                on_event(event);
-            },
-            &mut |reached| ledger.borrow_mut().reached(reached),
-        );
-        ledger.borrow_mut().write()?;
-        ended
+        self.recorded(keeps_samples, on_event, |on_event, on_reached| {
+            run.over_sources(&input.sources, &|| self.is_asked_to_stop(), on_event, on_reached)
+        })
     }
 
     /// Where to begin. Sources that changed since, or files of ours that are gone, make a place meaningless: then all is

@@ -4,7 +4,7 @@
 //! the new model has the same encoder, its map is applied to those; else pictures are read and encoded again. Sources,
 //! when given, are read as by any ingest.
 
-use super::runner::{Ledger, Running};
+use super::runner::Running;
 use super::{JobPhase, ReindexJob};
 use crate::collection::Collection;
 use crate::database::{Database, NewCollection};
@@ -96,7 +96,7 @@ impl Running<'_> {
         }
         let replaces = self.db.named_by(&job.alias);
         let old = replaces.as_ref().map(|name| self.db.open_collection(name)).transpose()?;
-        let number = 1 + self.db.generations(&job.alias)?.iter().filter_map(|g| g.number).max().unwrap_or(0);
+        let number = 1 + self.db.generations_of(&job.alias)?.iter().filter_map(|g| g.number).max().unwrap_or(0);
         let name = if named.is_empty() { format!("{}.g{number}", job.alias) } else { named };
         check_name("collection", &name)?;
         let vectors_only = old.as_ref().filter(|old| old.space().is_none() && job.input.is_empty());
@@ -140,18 +140,10 @@ impl Running<'_> {
             self.change(super::record::Record::rewind)?;
             let options = job.input.options();
             let run = Run { collection: new, options: &options, begin: Begin::default(), id: None };
-            let ledger = std::cell::RefCell::new(Ledger::new(self, false)?);
-            let ended = run.over(
-                records,
-                &|| self.is_asked_to_stop(),
-                &mut |event| {
-                    ledger.borrow_mut().event(&event);
-                    on_event(event);
-                },
-                &mut |reached| ledger.borrow_mut().reached(reached),
-            );
-            ledger.borrow_mut().write()?;
-            let removed = new.remove_others(&ended?.seen)?;
+            let ended = self.recorded(false, on_event, |on_event, on_reached| {
+                run.over(records, &|| self.is_asked_to_stop(), on_event, on_reached)
+            })?;
+            let removed = new.remove_others(&ended.seen)?;
             self.change(|record| record.removed += removed)?;
             if old.stored().snapshot().sequence() == sequence {
                 break;

@@ -1,5 +1,6 @@
 //! A job that runs: what it was asked, how far it is, and when that is written down.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use super::record::Record;
 use super::{Ask, Job, JobError, JobPhase, JobSpec, JobState, ask};
 use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::ingest::run::Reached;
+use crate::ingest::run::{Ended, OnEvent, OnReached, Reached};
 use crate::ingest::seen::Seen;
 use crate::ingest::{Failure, IngestEvent, failure_json};
 
@@ -85,10 +86,29 @@ impl Running<'_> {
     pub(super) fn phase(&self) -> JobPhase {
         self.active.record.lock().phase
     }
+
+    /// Does `run`, and writes down what it tells and how far it gets, now and then and at its end.
+    pub(super) fn recorded(
+        &self,
+        keeps_samples: bool,
+        on_event: &mut dyn FnMut(IngestEvent<'_>),
+        run: impl FnOnce(&mut OnEvent<'_>, &mut OnReached<'_>) -> Result<Ended>,
+    ) -> Result<Ended> {
+        let ledger = RefCell::new(Ledger::new(self, keeps_samples)?);
+        let ended = run(
+            &mut |event| {
+                ledger.borrow_mut().event(&event);
+                on_event(event);
+            },
+            &mut |reached| ledger.borrow_mut().reached(reached),
+        );
+        ledger.into_inner().write()?;
+        ended
+    }
 }
 
 /// Writes down how far a run is, now and then.
-pub(super) struct Ledger<'a> {
+struct Ledger<'a> {
     running: &'a Running<'a>,
     opened: Opened,
     seen: Vec<u8>,
@@ -102,7 +122,7 @@ pub(super) struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    pub(super) fn new(running: &'a Running<'a>, keeps_samples: bool) -> Result<Ledger<'a>> {
+    fn new(running: &'a Running<'a>, keeps_samples: bool) -> Result<Ledger<'a>> {
         let (seen_bytes, failures_bytes, found_before) = {
             let record = running.active.record.lock();
             (record.seen_bytes, record.failures_bytes, record.report.found)
@@ -123,7 +143,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Takes note of what the run tells.
-    pub(super) fn event(&mut self, event: &IngestEvent<'_>) {
+    fn event(&mut self, event: &IngestEvent<'_>) {
         match event {
             IngestEvent::Found { items } => {
                 let mut record = self.running.active.record.lock();
@@ -140,7 +160,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Takes note of where the run is, and writes it down when that was not done lately.
-    pub(super) fn reached(&mut self, reached: Reached<'_>) -> Result<()> {
+    fn reached(&mut self, reached: Reached<'_>) -> Result<()> {
         self.seen.extend(reached.seen.take_new());
         self.batches += 1;
         {

@@ -27,6 +27,16 @@ class Client:
         """Closes the connection."""
         self._wire.close()
 
+    def _pages(self, service: str, method: str, field: str) -> list[Any]:
+        """`field` of all pages that a method lists."""
+        found, token = [], ""
+        while True:
+            page = self._wire.call(service, method, {"page_token": token})
+            found += getattr(page, field)
+            token = page.next_page_token
+            if not token:
+                return found
+
     def create_collection(
         self, name: str, dim: int = 0, vectors_only: bool = False, vector_type: str = "f32"
     ) -> Any:
@@ -37,13 +47,7 @@ class Client:
 
     def collections(self) -> list[Any]:
         """Every collection."""
-        found, token = [], ""
-        while True:
-            page = self._wire.call("CollectionService", "ListCollections", {"page_token": token})
-            found += page.collections
-            token = page.next_page_token
-            if not token:
-                return found
+        return self._pages("CollectionService", "ListCollections", "collections")
 
     def upsert(self, collection: str, items: Iterable[dict], request_id: str = "") -> Any:
         """Writes items as one durable batch. An item is a dict: `key`, `image` (bytes) or `vector` (floats), and
@@ -123,13 +127,7 @@ class Client:
 
     def jobs(self) -> list[Any]:
         """Every job, oldest first."""
-        found, token = [], ""
-        while True:
-            page = self._wire.call("JobService", "ListJobs", {"page_token": token})
-            found += page.jobs
-            token = page.next_page_token
-            if not token:
-                return found
+        return self._pages("JobService", "ListJobs", "jobs")
 
     def watch_job(self, job: str) -> Iterator[Any]:
         """The job as it is now, again whenever it changes, and at last as it stopped."""

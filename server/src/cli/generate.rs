@@ -13,9 +13,9 @@ use super::output::UsageError;
 use super::parts::{PromptLine, prompt_parts};
 use super::{ModelArgs, Outcome, Output};
 
-/// Continues prompts with the model alone: no database, no chat template, one BOS.
+/// Continue prompts with the model alone, without a database.
 ///
-/// Reads prompts as JSON lines and prints, for each, the tokens, the text, P([RET]) by step and the retrieval embedding
+/// Reads prompts as JSON lines, to which no chat template is added but one BOS, and prints, for each, the tokens, the text, P([RET]) by step and the retrieval embedding
 /// at each [RET]:
 ///
 ///   {"parts":[{"text":"..."},{"image":"FILE"},"ret"],"max_tokens":32,"ret_scale":1.0,"ret_bias":0.0,"force_ret":false,"seed":0}

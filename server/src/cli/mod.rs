@@ -75,9 +75,7 @@ enum Command {
     Search(search::Search),
     /// Talk, and be shown pictures.
     Chat(chat::Chat),
-    /// Continue prompts with the model alone, without a database.
     Generate(generate::Generate),
-    /// Rank candidate answers by their likelihood after a prompt, without a database.
     Score(score::Score),
     /// List collections and aliases.
     Collections(collections::Collections),

@@ -79,6 +79,8 @@ pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 pub(super) fn is_users_fault(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<Error>() {
         Some(error) => error.kind().is_users_fault(),
-        None => error.is::<UsageError>() || error.is::<crate::grpc::ListenError>(),
+        None => {
+            error.is::<UsageError>() || error.is::<crate::grpc::ListenError>() || error.is::<crate::grpc::ServerError>()
+        }
     }
 }

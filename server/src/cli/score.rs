@@ -11,9 +11,9 @@ use super::output::UsageError;
 use super::parts::{PromptLine, prompt_parts};
 use super::{ModelArgs, Outcome};
 
-/// Ranks candidate answers by how likely the model finds them after a prompt, which is read once.
+/// Rank candidate answers by their likelihood after a prompt, without a database.
 ///
-/// Reads JSON lines and prints, for each, the log-likelihoods and the candidates' numbers, the likeliest first:
+/// Reads each prompt once. Takes JSON lines and prints, for each, the log-likelihoods and the candidates' numbers, the likeliest first:
 ///
 ///   {"parts":[{"image":"FILE"},{"text":"..."}],"candidates":[[{"text":"yes"}],[{"text":"no"}]]}
 ///

@@ -4,7 +4,7 @@ use fromagerie_proto::v1::{self, job_service_client::JobServiceClient};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 type Client = JobServiceClient<InterceptedService<Channel, Bearer>>;
 
@@ -21,6 +21,27 @@ impl tonic::service::Interceptor for Bearer {
     }
 }
 
+/// What the server, or the way to it, refused.
+#[derive(Debug)]
+pub(crate) struct ServerError(String);
+
+impl std::fmt::Display for ServerError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ServerError {}
+
+impl From<Status> for ServerError {
+    fn from(status: Status) -> ServerError {
+        ServerError(match status.code() {
+            Code::Unauthenticated => format!("{}; set FROMAGERIE_TOKEN", status.message()),
+            _ => status.message().to_owned(),
+        })
+    }
+}
+
 /// A connection to a server's jobs.
 pub(crate) struct JobClient {
     runtime: tokio::runtime::Runtime,
@@ -33,11 +54,15 @@ impl JobClient {
         let token = token.map(|token| format!("Bearer {token}").parse()).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        let channel = runtime.block_on(Channel::from_shared(url)?.connect())?;
+        let endpoint = Channel::from_shared(url).map_err(|e| ServerError(format!("{address:?} is no address: {e}")))?;
+        let channel = runtime.block_on(endpoint.connect()).map_err(|e| {
+            let cause = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
+            ServerError(format!("no server answers at {address}: {cause}; is `fromagerie serve` running there?"))
+        })?;
         Ok(JobClient { runtime, client: JobServiceClient::with_interceptor(channel, Bearer(token)) })
     }
 
-    pub(crate) fn list(&mut self) -> Result<Vec<v1::Job>, Status> {
+    pub(crate) fn list(&mut self) -> Result<Vec<v1::Job>, ServerError> {
         let (mut jobs, mut page_token) = (Vec::new(), String::new());
         loop {
             let request = v1::ListJobsRequest { page_size: 0, page_token };
@@ -50,23 +75,23 @@ impl JobClient {
         }
     }
 
-    pub(crate) fn show(&mut self, id: String) -> Result<v1::Job, Status> {
+    pub(crate) fn show(&mut self, id: String) -> Result<v1::Job, ServerError> {
         Ok(self.runtime.block_on(self.client.get_job(v1::GetJobRequest { id }))?.into_inner())
     }
 
-    pub(crate) fn pause(&mut self, id: String) -> Result<v1::Job, Status> {
+    pub(crate) fn pause(&mut self, id: String) -> Result<v1::Job, ServerError> {
         Ok(self.runtime.block_on(self.client.pause_job(v1::PauseJobRequest { id }))?.into_inner())
     }
 
-    pub(crate) fn resume(&mut self, id: String) -> Result<v1::Job, Status> {
+    pub(crate) fn resume(&mut self, id: String) -> Result<v1::Job, ServerError> {
         Ok(self.runtime.block_on(self.client.resume_job(v1::ResumeJobRequest { id }))?.into_inner())
     }
 
-    pub(crate) fn cancel(&mut self, id: String) -> Result<v1::Job, Status> {
+    pub(crate) fn cancel(&mut self, id: String) -> Result<v1::Job, ServerError> {
         Ok(self.runtime.block_on(self.client.cancel_job(v1::CancelJobRequest { id }))?.into_inner())
     }
 
-    pub(crate) fn delete(&mut self, id: String) -> Result<(), Status> {
+    pub(crate) fn delete(&mut self, id: String) -> Result<(), ServerError> {
         self.runtime.block_on(self.client.delete_job(v1::DeleteJobRequest { id }))?;
         Ok(())
     }
@@ -77,8 +102,9 @@ impl JobClient {
         id: String,
         on_job: &mut dyn FnMut(v1::Job) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut jobs = self.runtime.block_on(self.client.watch_job(v1::WatchJobRequest { id }))?.into_inner();
-        while let Some(job) = self.runtime.block_on(jobs.message())? {
+        let watched = self.runtime.block_on(self.client.watch_job(v1::WatchJobRequest { id }));
+        let mut jobs = watched.map_err(ServerError::from)?.into_inner();
+        while let Some(job) = self.runtime.block_on(jobs.message()).map_err(ServerError::from)? {
             on_job(job)?;
         }
         Ok(())

@@ -17,7 +17,7 @@ mod search;
 mod status;
 mod token;
 
-pub(crate) use client::JobClient;
+pub(crate) use client::{JobClient, ServerError};
 pub(crate) use convert_job::job as job_message;
 
 use std::future::Future;
