@@ -9,7 +9,7 @@ use fromagerie_storage::{CollectionSpec, StorageError, Store, StoreOptions, Vect
 use crate::collection::Collection;
 use crate::dialogue::held::HeldContexts;
 use crate::error::{Error, Result};
-use crate::jobs::ActiveJobs;
+use crate::jobs::active::ActiveJobs;
 use crate::model::LoadedModel;
 use crate::model_slot::{ModelSlot, Options};
 use crate::name::check_name;

@@ -1,6 +1,6 @@
 //! What a caller writes under a key.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -157,4 +157,9 @@ impl Document {
             thumbnail: self.thumbnail,
         }
     }
+}
+
+/// The bytes of a file that the caller named.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
 }

@@ -1,14 +1,12 @@
 //! How an item becomes what storage keeps: checked, decoded, encoded in one batch, written.
 
-use std::path::Path;
-
 use fromagerie_models::Pixels;
 use fromagerie_storage::{Batch, Op, Receipt, Record};
 
 use crate::collection::Collection;
 use crate::encoder::DecodedImage;
 use crate::error::{Error, Result};
-use crate::item::{Content, Document, Item};
+use crate::item::{Content, Document, Item, read_file};
 
 /// One item that is ready to be encoded and written.
 pub(crate) struct Prepared {
@@ -109,8 +107,4 @@ pub(crate) fn check_key(key: &str) -> Result<()> {
     }
     let problem = format!("its key has {} bytes; use 1 to 512", key.len());
     Err(Error::BadItem { key: key.chars().take(40).collect(), problem })
-}
-
-pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
 }

@@ -19,8 +19,9 @@ use crate::ingest::fetch::Fetcher;
 use crate::ingest::run::{Batch, fetch_all, read_all};
 use crate::ingest::source::{Body, Found, Position, Records, Shards, SourceOptions};
 use crate::ingest::{Failure, FetchOptions, IngestEvent, IngestReport, SourceError, Stage};
+use crate::item::read_file;
 use crate::model::LoadedModel;
-use crate::prepare::{check_key, read_file};
+use crate::prepare::check_key;
 use crate::settings::Thumbnails;
 use table::TableWriter;
 

@@ -8,8 +8,8 @@ use super::source::{Body, Failure, Found, Made, Place, SourceError, Stage};
 use crate::collection::Collection;
 use crate::encoder::content_hash;
 use crate::error::{Error, ErrorKind, Result};
-use crate::item::{Content, Document, Item, StoredItem};
-use crate::prepare::{Origin, Prepared, check_key, read_file};
+use crate::item::{Content, Document, Item, StoredItem, read_file};
+use crate::prepare::{Origin, Prepared, check_key};
 
 /// What became of one record.
 pub(super) enum Looked {

@@ -88,7 +88,7 @@ pub(crate) fn record_at(
     let mut shards = Shards::open(sources, options, at, Box::new(|_| Ok(())))?;
     Ok(match shards.next() {
         Some(Ok(Found { key, body: Body::Bytes(bytes), .. })) => Some((key, bytes)),
-        Some(Ok(Found { key, body: Body::File(path), .. })) => Some((key, crate::prepare::read_file(&path)?)),
+        Some(Ok(Found { key, body: Body::File(path), .. })) => Some((key, crate::item::read_file(&path)?)),
         _ => None,
     })
 }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::JobState;
+use super::record::JobState;
 
 /// A wish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

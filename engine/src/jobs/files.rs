@@ -5,9 +5,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::database::Database;
 use crate::error::{Error, Result};
 
 /// Folder of the database.
@@ -22,11 +21,13 @@ pub(super) struct Files {
 }
 
 impl Files {
+    /// Those of a job of the database at `directory`.
+    ///
     /// # Errors
     /// An id that is no name of a job.
-    pub(super) fn of(db: &Database, id: &str) -> Result<Files> {
+    pub(super) fn of(directory: &Path, id: &str) -> Result<Files> {
         crate::name::check_name("job", id)?;
-        Ok(Files { folder: db.directory().join(FOLDER), id: id.to_owned() })
+        Ok(Files { folder: directory.join(FOLDER), id: id.to_owned() })
     }
 
     /// Makes the folder.
@@ -98,8 +99,8 @@ impl Files {
 }
 
 /// Ids of the records that are shown.
-pub(super) fn shown(db: &Database) -> Vec<String> {
-    let entries = fs::read_dir(db.directory().join(FOLDER)).into_iter().flatten().flatten();
+pub(super) fn shown(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory.join(FOLDER)).into_iter().flatten().flatten();
     let name = |entry: fs::DirEntry| entry.file_name().into_string().ok();
     entries.filter_map(name).filter_map(|name| name.strip_suffix(RECORD).map(str::to_owned)).collect()
 }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::kept;
+use super::record::JobPhase;
 use super::runner::{Running, seen_before};
-use super::{IngestJob, JobInput, JobPhase};
+use super::spec::{IngestJob, JobInput};
 use crate::collection::Collection;
 use crate::database::NewCollection;
 use crate::error::{Error, Result};
@@ -85,7 +87,7 @@ impl Running<'_> {
                 Seen::default()
             }
         };
-        record.store(self.db)?;
+        kept::store(self.db, &record)?;
         Ok(Begin { from: record.at, report: record.report, seen })
     }
 }

@@ -5,10 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::files::Files;
-use super::{Check, JobSpec};
-use crate::database::Database;
-use crate::error::{Error, Result};
+use super::spec::JobSpec;
 use crate::ingest::{IngestReport, Position};
 
 /// How a job stands.
@@ -81,10 +78,27 @@ impl JobPhase {
 /// Why a job failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobError {
-    /// A word for programs; see [`Error::reason`].
+    /// A word for programs; see [`crate::Error::reason`].
     pub reason: String,
     /// What to tell people.
     pub message: String,
+}
+
+/// One thing that a new generation was tried on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// `counts`, `checksums`, `recall` or `encoding`.
+    pub name: String,
+    /// Whether it is good enough.
+    pub passed: bool,
+    /// What was found, for people.
+    pub found: String,
+}
+
+impl Check {
+    pub(super) fn new(name: &str, passed: bool, found: String) -> Check {
+        Check { name: name.to_owned(), passed, found }
+    }
 }
 
 /// How far a job is.
@@ -186,25 +200,6 @@ impl Record {
         }
     }
 
-    pub(super) fn load(db: &Database, id: &str) -> Result<Record> {
-        let unknown = || Error::UnknownJob { id: id.to_owned() };
-        let bytes = match db.is_read_only() {
-            true => std::fs::read(Files::of(db, id)?.record()).map_err(|_| unknown())?,
-            false => db.store().job(id)?.ok_or_else(unknown)?,
-        };
-        serde_json::from_slice(&bytes).map_err(|error| Error::BadJob { id: id.to_owned(), problem: error.to_string() })
-    }
-
-    /// Writes it down; durable on return.
-    pub(super) fn store(&self, db: &Database) -> Result<()> {
-        let updated = Record { updated: unix_seconds(), ..self.clone() };
-        let json = serde_json::to_vec(&updated)
-            .map_err(|error| Error::BadJob { id: self.id.clone(), problem: error.to_string() })?;
-        db.store().put_job(&self.id, &json)?;
-        Files::of(db, &self.id)?.show(&json);
-        Ok(())
-    }
-
     /// Forgets how far it was, so that it begins at its beginning.
     pub(super) fn rewind(&mut self) {
         self.at = Position::default();
@@ -232,11 +227,6 @@ impl Record {
     }
 }
 
-/// Ids of all jobs.
-pub(super) fn ids(db: &Database) -> Result<Vec<String>> {
-    if db.is_read_only() { Ok(super::files::shown(db)) } else { Ok(db.store().jobs()?) }
-}
-
-fn unix_seconds() -> u64 {
+pub(super) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }

@@ -4,8 +4,9 @@
 //! the new model has the same encoder, its map is applied to those; else pictures are read and encoded again. Sources,
 //! when given, are read as by any ingest.
 
+use super::record::JobPhase;
 use super::runner::Running;
-use super::{JobPhase, ReindexJob};
+use super::spec::ReindexJob;
 use crate::collection::Collection;
 use crate::database::{Database, NewCollection};
 use crate::error::{Error, Result};

@@ -3,14 +3,13 @@
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
+use super::active::Active;
 use super::files::{Files, Opened};
-use super::record::Record;
-use super::{Ask, Job, JobError, JobPhase, JobSpec, JobState, ask};
+use super::record::{Job, JobError, JobPhase, JobState, Record};
+use super::spec::JobSpec;
+use super::{ask, kept};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::ingest::run::{Ended, OnEvent, OnReached, Reached};
@@ -19,37 +18,8 @@ use crate::ingest::{Failure, IngestEvent, failure_json};
 
 /// How often a job writes down how far it is. What comes after is known again by its request ids.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
-/// How often another process's wish is looked for.
-const LOOK_EVERY_MS: u64 = 100;
 /// Places that are kept to be read again, at most.
 const SAMPLES_MAX: usize = 8;
-
-/// A job that this process runs.
-pub(crate) struct Active {
-    pub(super) record: Mutex<Record>,
-    asked: AtomicU8,
-    looked_ms: AtomicU64,
-    begun: Instant,
-}
-
-const PAUSE: u8 = 1;
-const CANCEL: u8 = 2;
-
-impl Active {
-    pub(super) fn ask(&self, ask: Ask) {
-        let word = if ask == Ask::Pause { PAUSE } else { CANCEL };
-        // Who was asked to cancel does not go back to a pause.
-        self.asked.fetch_max(word, Ordering::Relaxed);
-    }
-
-    fn asked(&self) -> Option<Ask> {
-        match self.asked.load(Ordering::Relaxed) {
-            0 => None,
-            PAUSE => Some(Ask::Pause),
-            _ => Some(Ask::Cancel),
-        }
-    }
-}
 
 /// What a running job works with.
 pub(super) struct Running<'a> {
@@ -59,24 +29,16 @@ pub(super) struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// Whether to stop, and why.
+    /// Whether to stop.
     pub(super) fn is_asked_to_stop(&self) -> bool {
-        let now = self.active.begun.elapsed().as_millis() as u64;
-        let last = self.active.looked_ms.load(Ordering::Relaxed);
-        if now >= last + LOOK_EVERY_MS
-            && self.active.looked_ms.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-            && let Some(ask) = ask::take(self.db.directory(), &self.active.record.lock().id)
-        {
-            self.active.ask(ask);
-        }
-        self.active.asked().is_some()
+        self.active.is_asked_to_stop(self.db.directory())
     }
 
     /// Changes the record, and writes it down.
     pub(super) fn change(&self, change: impl FnOnce(&mut Record)) -> Result<()> {
         let mut record = self.active.record.lock();
         change(&mut record);
-        record.store(self.db)
+        kept::store(self.db, &record)
     }
 
     pub(super) fn enter(&self, phase: JobPhase) -> Result<()> {
@@ -232,7 +194,7 @@ impl Database {
         if jobs.contains_key(id) {
             return Err(Error::JobRuns { id: id.to_owned() });
         }
-        let mut record = Record::load(self, id)?;
+        let mut record = kept::load(self, id)?;
         if record.state.is_final() {
             return Err(Error::JobEnded { id: id.to_owned(), state: record.state.name() });
         }
@@ -240,14 +202,9 @@ impl Database {
         record.error = None;
         // A wish of yesterday is not one of today.
         let _ = ask::take(self.directory(), id);
-        record.store(self)?;
-        let (files, spec) = (Files::of(self, id)?, record.spec.clone());
-        let active = Arc::new(Active {
-            record: Mutex::new(record),
-            asked: AtomicU8::new(0),
-            looked_ms: AtomicU64::new(0),
-            begun: Instant::now(),
-        });
+        kept::store(self, &record)?;
+        let (files, spec) = (Files::of(self.directory(), id)?, record.spec.clone());
+        let active = Arc::new(Active::new(record));
         jobs.insert(id.to_owned(), active.clone());
         Ok(JobRun { db: self.clone(), active, files, id: id.to_owned(), spec })
     }

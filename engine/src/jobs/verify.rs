@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use fromagerie_storage::VectorType;
-use serde::{Deserialize, Serialize};
 
-use super::ReindexJob;
+use super::record::Check;
 use super::runner::Running;
+use super::spec::ReindexJob;
 use crate::collection::Collection;
 use crate::encoder::content_hash;
 use crate::error::{Error, Result};
@@ -27,23 +27,6 @@ const HALF_TOLERANCE: f32 = 1e-3;
 
 /// A key, what is stored under it, and the picture's bytes.
 type Again = (String, Vec<f32>, Vec<u8>);
-
-/// One thing that a new generation was tried on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// `counts`, `checksums`, `recall` or `encoding`.
-    pub name: String,
-    /// Whether it is good enough.
-    pub passed: bool,
-    /// What was found, for people.
-    pub found: String,
-}
-
-impl Check {
-    fn new(name: &str, passed: bool, found: String) -> Check {
-        Check { name: name.to_owned(), passed, found }
-    }
-}
 
 impl Running<'_> {
     pub(super) fn verify(&self, new: &Collection, job: &ReindexJob) -> Result<Vec<Check>> {

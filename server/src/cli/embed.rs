@@ -9,7 +9,7 @@ use clap::Args;
 use fromagerie::{EmbedOptions, FailureLog, FetchOptions, IngestEvent, Thumbnails, embed, load_bundle};
 use serde_json::json;
 
-use super::ingest::InputArgs;
+use super::input::InputArgs;
 use super::output::UsageError;
 use super::{ModelArgs, Outcome, Output};
 
@@ -68,14 +68,14 @@ impl Embed {
             }
             None => None,
         };
-        let bar = super::ingest::bar(output);
+        let bar = super::records::bar(output);
         let mut told = Ok(());
         let report = embed(&loaded, &input.sources, &options, &self.out, &|| false, &mut |event| {
             if let (IngestEvent::Failed(failure), Some(log), Ok(())) = (&event, &mut log, &told) {
                 told = log.add(failure);
             }
             if told.is_ok() && !matches!(event, IngestEvent::Written { .. }) {
-                told = super::ingest::tell(&event, output, &bar);
+                told = super::records::tell(&event, output, &bar);
             } else if let IngestEvent::Written { keys, .. } = event {
                 bar.inc(keys.len() as u64);
             }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use fromagerie::{IndexKind, JobSpec, ReindexJob, Thumbnails};
 use serde_json::json;
 
-use super::ingest::InputArgs;
+use super::input::InputArgs;
 use super::progress::human;
 use super::{DatabaseArgs, FilesArgs, Outcome, Output};
 use crate::grpc::job_message;

@@ -7,13 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use fromagerie::{
-    Columns, Format, IngestEvent, IngestJob, IngestReport, Job, JobInput, JobSpec, SourceOptions, Thumbnails,
-    VectorType, failure_json,
-};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::{Value, json};
+use fromagerie::{IngestJob, IngestReport, Job, JobSpec, Thumbnails, VectorType};
+use serde_json::json;
 
+use super::input::InputArgs;
 use super::{DatabaseArgs, Outcome, Output};
 
 /// Reads records from any source (pictures, tar shards, tables, vectors) and writes them durably.
@@ -29,15 +26,15 @@ use super::{DatabaseArgs, Outcome, Output};
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Ingest {
     #[command(flatten)]
-    pub(super) database: DatabaseArgs,
+    database: DatabaseArgs,
     /// The collection, made when it is not there.
     #[arg(long)]
     collection: String,
     /// Folders, files, and patterns with braces.
     #[arg(required = true, value_name = "SOURCE")]
-    pub(super) sources: Vec<PathBuf>,
+    sources: Vec<PathBuf>,
     #[command(flatten)]
-    pub(super) input: InputArgs,
+    input: InputArgs,
     /// A new collection keeps the encoder's features, from which another map makes vectors without the pictures.
     #[arg(long)]
     with_features: bool,
@@ -55,7 +52,7 @@ pub(super) struct Ingest {
     watch: bool,
     /// How often --watch looks, in seconds.
     #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
-    pub(super) watch_every: f64,
+    watch_every: f64,
     /// Report groups of items whose vectors have this cosine or more, such as 0.98.
     #[arg(long, value_name = "SCORE")]
     near_duplicates: Option<f32>,
@@ -63,38 +60,6 @@ pub(super) struct Ingest {
     /// and groups of near duplicates.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-}
-
-/// What is read, and how.
-#[derive(Args)]
-pub(super) struct InputArgs {
-    /// What the sources are, when their names and first bytes do not tell.
-    #[arg(long, value_parser = parse_format, value_name = "FORMAT")]
-    format: Option<Format>,
-    #[command(flatten)]
-    columns: ColumnArgs,
-    /// Where the pictures are whose paths a table names; beside the table when not given.
-    #[arg(long, value_name = "DIR")]
-    image_root: Option<PathBuf>,
-    /// For folders: a TSV of file names and captions; `captions.tsv` at the top of a folder is found by itself.
-    #[arg(long, value_name = "FILE")]
-    captions: Option<PathBuf>,
-    /// For .npy: the vectors' keys, a text with one a line or a .npy of texts; NAME.keys.txt is found by itself.
-    #[arg(long, value_name = "FILE")]
-    keys: Option<PathBuf>,
-    /// The vectors were made by the collection's model: without this, vectors that do not say so go only into a
-    /// collection of vectors alone.
-    #[arg(long)]
-    same_space: bool,
-    /// Fetch pictures from private, loopback, link-local and multicast addresses too.
-    #[arg(long)]
-    allow_private_addresses: bool,
-    /// Leave out a picture that is, byte for byte, an earlier one of this run.
-    #[arg(long)]
-    skip_duplicates: bool,
-    /// Pictures that are encoded and made durable together.
-    #[arg(long, default_value_t = 32)]
-    batch: usize,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -114,50 +79,6 @@ impl From<VectorTypeArg> for VectorType {
     }
 }
 
-impl InputArgs {
-    pub(super) fn input(&self, sources: Vec<PathBuf>) -> JobInput {
-        let columns = Columns {
-            image: self.columns.image_column.clone(),
-            caption: self.columns.caption_column.clone(),
-            key: self.columns.key_column.clone(),
-            vector: self.columns.vector_column.clone(),
-        };
-        let source = SourceOptions {
-            format: self.format,
-            columns,
-            image_root: self.image_root.clone(),
-            captions: self.captions.clone(),
-            keys: self.keys.clone(),
-            ..SourceOptions::default()
-        };
-        JobInput {
-            sources,
-            source,
-            allow_private_addresses: self.allow_private_addresses,
-            skip_duplicates: self.skip_duplicates,
-            same_space: self.same_space,
-            batch: self.batch,
-        }
-    }
-}
-
-/// Which columns of a table mean what. Without these, names such as image, url, caption, text, key, vector are known.
-#[derive(Args)]
-struct ColumnArgs {
-    /// The column of pictures: bytes, paths or addresses.
-    #[arg(long, value_name = "NAME")]
-    image_column: Option<String>,
-    /// The column of captions.
-    #[arg(long, value_name = "NAME")]
-    caption_column: Option<String>,
-    /// The column of keys; without one, the picture's path or address.
-    #[arg(long, value_name = "NAME")]
-    key_column: Option<String>,
-    /// The column of vectors.
-    #[arg(long, value_name = "NAME")]
-    vector_column: Option<String>,
-}
-
 const EXAMPLES: &str = "\
 Examples:
   Pictures, with captions.tsv or a .txt beside each:
@@ -173,10 +94,6 @@ Examples:
     fromagerie ingest --db cellar --bundle BUNDLE --collection cc3m cc3m_embeddings.pkl --same-space
 
 Exit codes: 0 all in, 1 some records left out, 2 the user's fault, 3 ours.";
-
-fn parse_format(word: &str) -> Result<Format, String> {
-    word.parse()
-}
 
 impl Ingest {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
@@ -222,7 +139,8 @@ impl Ingest {
             }),
         )?;
         if self.watch {
-            return super::watch::follow(&collection, &self, output);
+            let every = Duration::from_secs_f64(self.watch_every.clamp(0.05, 86_400.0));
+            return super::watch::follow(&collection, &self.input.input(self.sources.clone()), every, output);
         }
         let partly = report.failed > 0 || job.state != fromagerie::JobState::Succeeded;
         Ok(if partly { Outcome::Partly } else { Outcome::Done })
@@ -239,42 +157,6 @@ fn write_report(path: &Path, failures: &Path, groups: &[Vec<String>]) -> std::io
         writeln!(file, "{}", json!({"near_duplicates": keys}))?;
     }
     file.flush()
-}
-
-pub(super) fn tell(event: &IngestEvent<'_>, output: &Output, bar: &ProgressBar) -> std::io::Result<()> {
-    match event {
-        IngestEvent::Found { items } => {
-            if let Some(items) = items {
-                bar.set_length(*items);
-                bar.set_style(style("{bar:30} {pos}/{len}  {per_sec}  {eta} left  {wide_msg}"));
-            }
-            output.value(&json!({"event": "found", "items": items}))
-        }
-        IngestEvent::Written { keys, sequence } => {
-            bar.inc(keys.len() as u64);
-            output.value(&json!({"event": "written", "keys": keys, "sequence": sequence}))
-        }
-        IngestEvent::Unchanged { items } => {
-            bar.inc(*items as u64);
-            output.value(&json!({"event": "unchanged", "items": items}))
-        }
-        IngestEvent::Duplicate { key, skipped } => {
-            bar.inc(u64::from(*skipped));
-            output.value(&json!({"event": "duplicate", "key": key, "skipped": skipped}))
-        }
-        IngestEvent::Failed(failure) => {
-            bar.inc(1);
-            let key = failure.key.as_deref().unwrap_or("a record");
-            let message = format!("skipped {key} ({}): {}", failure.place, failure.error);
-            bar.suspend(|| output.text(&format!("{message}\n")))?;
-            let mut object = json!({"event": "failed"});
-            if let (Value::Object(object), Value::Object(failure)) = (&mut object, failure_json(failure)) {
-                object.extend(failure);
-            }
-            output.value(&object)
-        }
-        IngestEvent::Reached(_) => Ok(()),
-    }
 }
 
 fn summary(report: &IngestReport, job: &Job, groups: usize) -> String {
@@ -295,16 +177,4 @@ fn summary(report: &IngestReport, job: &Job, groups: usize) -> String {
         text += &format!("; it is {}: go on with `fromagerie jobs resume {}`", job.state.name(), job.id);
     }
     text
-}
-
-pub(super) fn bar(output: &Output) -> ProgressBar {
-    let target = if output.is_json() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let bar = ProgressBar::with_draw_target(None, target);
-    bar.set_style(style("{spinner} {pos}  {per_sec}  {wide_msg}"));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -161,11 +161,11 @@ fn watch(db: &Database, id: &str, output: &Output) -> anyhow::Result<Outcome> {
 
 /// Runs a job here, with its progress shown.
 pub(super) fn run(db: &Database, id: &str, output: &Output) -> anyhow::Result<Job> {
-    let bar = super::ingest::bar(output);
+    let bar = super::records::bar(output);
     let mut told = Ok(());
     let job = db.run_job(id, &mut |event: IngestEvent<'_>| {
         if told.is_ok() {
-            told = super::ingest::tell(&event, output, &bar);
+            told = super::records::tell(&event, output, &bar);
         }
     });
     bar.finish_and_clear();

@@ -8,10 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use fromagerie::{Collection, IngestEvent, IngestOptions, SourceOptions, folder_pictures};
+use fromagerie::{Collection, IngestEvent, IngestOptions, JobInput, SourceOptions, folder_pictures};
 use serde_json::json;
 
-use super::ingest::Ingest;
 use super::output::UsageError;
 use super::{Outcome, Output};
 
@@ -19,15 +18,18 @@ use super::{Outcome, Output};
 type State = BTreeMap<String, (u64, Option<SystemTime>, Option<SystemTime>)>;
 
 /// Follows the folder until the process is stopped.
-pub(super) fn follow(collection: &Collection, ingest: &Ingest, output: &Output) -> anyhow::Result<Outcome> {
-    let [folder] = ingest.sources.as_slice() else {
+pub(super) fn follow(
+    collection: &Collection,
+    input: &JobInput,
+    every: Duration,
+    output: &Output,
+) -> anyhow::Result<Outcome> {
+    let [folder] = input.sources.as_slice() else {
         return Err(UsageError("--watch follows one folder of pictures".to_owned()).into());
     };
     if !folder.is_dir() {
         return Err(UsageError(format!("--watch follows a folder, and {} is none", folder.display())).into());
     }
-    let every = Duration::from_secs_f64(ingest.watch_every.clamp(0.05, 86_400.0));
-    let input = ingest.input.input(ingest.sources.clone());
     output.line(
         &format!("following {}", folder.display()),
         &json!({"event": "following", "folder": folder.display().to_string()}),
@@ -53,9 +55,9 @@ pub(super) fn follow(collection: &Collection, ingest: &Ingest, output: &Output) 
         let source = SourceOptions { only: Some(Arc::new(changed.into_iter().collect())), ..input.source.clone() };
         let options = IngestOptions { batch: input.batch, source, ..IngestOptions::default() };
         let mut told = Ok(());
-        let report = collection.ingest(&ingest.sources, &options, &|| false, &mut |event| {
+        let report = collection.ingest(&input.sources, &options, &|| false, &mut |event| {
             if let (IngestEvent::Failed(_), Ok(())) = (&event, &told) {
-                told = super::ingest::tell(&event, output, &super::ingest::bar(output));
+                told = super::records::tell(&event, output, &super::records::bar(output));
             }
         })?;
         told?;

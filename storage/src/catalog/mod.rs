@@ -250,3 +250,14 @@ pub(crate) const ALIASES_KEY: &[u8] = b"aliases";
 pub(crate) fn collection_key(id: u64) -> [u8; 8] {
     id.to_be_bytes()
 }
+
+/// What came of the catalog; none when the disk is too full for it: the files can be read without.
+pub(crate) fn unless_full<T>(result: Result<T, StorageError>) -> Result<Option<T>, StorageError> {
+    match result {
+        Err(error @ StorageError::DiskFull { .. }) => {
+            tracing::warn!(%error, "the catalog was not asked");
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
+}

@@ -4,6 +4,7 @@
 
 pub(crate) mod aliases;
 mod care;
+mod folders;
 pub(crate) mod identity;
 mod names;
 pub(crate) mod note;

@@ -16,6 +16,7 @@ use crate::lock::LOCK_FILE;
 use crate::repair;
 
 use super::aliases::{ALIASES_FILE, AliasTable};
+use super::folders::{CATALOG_DIR, COLLECTIONS_DIR, JOBS_DIR};
 use super::identity::{DATABASE_FILE, DatabaseId, DatabaseRecord};
 use super::note::OpenNote;
 use super::own::Own;
@@ -23,11 +24,6 @@ use super::registry::{Entry, Registry};
 use super::reserve::RESERVE_FILE;
 use super::root::Root;
 use super::{Changing, DamagedCollection, Inner, Store, StoreOptions};
-
-pub(super) const CATALOG_DIR: &str = "catalog";
-pub(super) const COLLECTIONS_DIR: &str = "collections";
-/// Where the engine keeps what belongs to jobs; nothing here reads it.
-const JOBS_DIR: &str = "jobs";
 
 /// Opens the database in `dir`; see [`Store::open`]. Nothing is logged: what it had to do is in the store's notes.
 pub(crate) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageError> {
@@ -100,7 +96,9 @@ pub(super) fn is_snapshot(entries: &[backend::Entry]) -> bool {
 fn open_collections(root: &Arc<Root>, registry: &mut Registry, notes: &mut Vec<OpenNote>) -> Result<(), StorageError> {
     let ids = collections_on_disk(root)?;
     let mut known = BTreeMap::new();
-    for (key, record) in unless_full(root.catalog()?.all::<CollectionRecord>(Tree::Collections))?.unwrap_or_default() {
+    for (key, record) in
+        catalog::unless_full(root.catalog()?.all::<CollectionRecord>(Tree::Collections))?.unwrap_or_default()
+    {
         if let Ok(key) = <[u8; 8]>::try_from(key) {
             known.insert(u64::from_be_bytes(key), record);
         }
@@ -124,17 +122,6 @@ fn open_collections(root: &Arc<Root>, registry: &mut Registry, notes: &mut Vec<O
 pub(super) fn open_again(root: &Arc<Root>, id: u64) -> Result<Entry, StorageError> {
     let record = root.catalog()?.get::<CollectionRecord>(Tree::Collections, &catalog::collection_key(id))?;
     Ok(open_one(root, id, record.as_ref(), &mut Vec::new()))
-}
-
-/// What came of the catalog; none when the disk is too full for it: the files can be read without.
-pub(super) fn unless_full<T>(result: Result<T, StorageError>) -> Result<Option<T>, StorageError> {
-    match result {
-        Err(error @ StorageError::DiskFull { .. }) => {
-            tracing::warn!(%error, "the catalog was not asked");
-            Ok(None)
-        }
-        result => result.map(Some),
-    }
 }
 
 fn open_one(root: &Arc<Root>, id: u64, record: Option<&CollectionRecord>, notes: &mut Vec<OpenNote>) -> Entry {
@@ -176,7 +163,8 @@ fn collections_on_disk(root: &Root) -> Result<Vec<u64>, StorageError> {
         if let Some(id) = parse_id(&entry.name) {
             ids.push(id);
         } else if let Some(id) = entry.name.strip_suffix(create::DROPPED).and_then(parse_id) {
-            if unless_full(root.catalog()?.remove(Tree::Collections, &catalog::collection_key(id)))?.is_some() {
+            if catalog::unless_full(root.catalog()?.remove(Tree::Collections, &catalog::collection_key(id)))?.is_some()
+            {
                 remove(&*root.backend, &path);
             }
         } else if entry.name.strip_suffix(create::BEING_MADE).and_then(parse_id).is_some() {

@@ -11,9 +11,9 @@ use crate::error::{Damage, StorageError};
 use crate::repair::apply::set_aside;
 
 use super::aliases::{ALIASES_FILE, AliasTable};
+use super::folders::{CATALOG_DIR, COLLECTIONS_DIR};
 use super::identity::{DATABASE_FILE, DatabaseId, DatabaseRecord};
 use super::note::OpenNote;
-use super::open::{CATALOG_DIR, COLLECTIONS_DIR, unless_full};
 
 /// A database's own files, being opened.
 pub(super) struct Own<'a> {
@@ -36,7 +36,7 @@ impl Own<'_> {
         }
         let table = self.aliases(database, known.as_ref(), file)?;
         if known.as_ref() != Some(&table) {
-            unless_full(catalog.put(Tree::Database, catalog::ALIASES_KEY, &table))?;
+            catalog::unless_full(catalog.put(Tree::Database, catalog::ALIASES_KEY, &table))?;
         }
         Ok((catalog, table))
     }
@@ -147,6 +147,6 @@ impl Own<'_> {
 
 /// What the catalog knows of the aliases; none when it knows nothing, or nothing that can be read.
 fn known_aliases(catalog: &Catalog) -> Result<Option<AliasTable>, StorageError> {
-    let all = unless_full(catalog.all::<AliasTable>(Tree::Database))?.unwrap_or_default();
+    let all = catalog::unless_full(catalog.all::<AliasTable>(Tree::Database))?.unwrap_or_default();
     Ok(all.into_iter().find(|(key, _)| key == catalog::ALIASES_KEY).and_then(|(_, table)| table))
 }

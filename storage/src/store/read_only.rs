@@ -12,8 +12,9 @@ use crate::collection::{Collection, follow};
 use crate::error::StorageError;
 
 use super::aliases::{AliasTable, Aliases};
+use super::folders::COLLECTIONS_DIR;
 use super::identity::{DATABASE_FILE, DatabaseId, DatabaseRecord};
-use super::open::{COLLECTIONS_DIR, is_snapshot, parse_id};
+use super::open::{is_snapshot, parse_id};
 use super::registry::{Entry, Registry, id_of};
 use super::root::Root;
 use super::{DamagedCollection, Inner, Store, StoreOptions};
