@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 const ARROWS: [(&str, &[&str]); 9] = [
     ("engine/kernels", &[]),
     ("engine/index", &["fromagerie-kernels"]),
-    ("engine/models", &[]),
+    ("engine/models", &["fromagerie-kernels"]),
     ("storage", &[]),
     ("proto", &[]),
     ("engine", &["fromagerie-index", "fromagerie-models", "fromagerie-storage"]),
     ("server", &["fromagerie", "fromagerie-proto"]),
     ("tests", &[]),
-    ("bench", &["fromagerie", "fromagerie-index", "fromagerie-proto"]),
+    ("bench", &["fromagerie", "fromagerie-index", "fromagerie-models", "fromagerie-proto"]),
 ];
 
 /// Each heavy dependency, and the only places that may name it.

@@ -1,4 +1,4 @@
-//! Distances and scans: what Fromagerie computes on vectors, one folder per instruction set, in it one file per kind
+//! Distances and scans of vectors, and weighted sums of pixels: one folder per instruction set, in it one file per kind
 //! of row.
 //!
 //! The room knows arithmetic and nothing else: slices of numbers go in, numbers come out. `reference` says what is
@@ -22,6 +22,7 @@ mod portable;
 mod prefetch;
 mod product;
 pub mod reference;
+pub mod resample;
 mod signed;
 
 #[cfg(target_arch = "x86_64")]

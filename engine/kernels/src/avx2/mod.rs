@@ -5,6 +5,7 @@ pub(super) mod f16;
 pub(super) mod f32;
 pub(super) mod int4;
 pub(super) mod int8;
+pub(super) mod resample;
 
 /// Whether this processor (and its operating system) has what the functions below need.
 pub(crate) fn is_available() -> bool {

@@ -5,3 +5,4 @@ pub(super) mod f16;
 pub(super) mod f32;
 pub(super) mod int4;
 pub(super) mod int8;
+pub(super) mod resample;

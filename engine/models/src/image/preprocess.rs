@@ -129,9 +129,14 @@ impl Preprocessor {
     pub fn pixels(&self, picture: &Picture) -> Pixels {
         let cropped = self.cropped(picture);
         let plane = self.crop_width as usize * self.crop_height as usize;
-        let mut data = Vec::with_capacity(3 * plane);
-        for (channel, values) in self.values.iter().enumerate() {
-            data.extend(cropped.iter().skip(channel).step_by(3).map(|byte| values[usize::from(*byte)]));
+        let mut data = vec![0.0; 3 * plane];
+        let (red, others) = data.split_at_mut(plane);
+        let (green, blue) = others.split_at_mut(plane);
+        let [reds, greens, blues] = &*self.values;
+        for (at, rgb) in cropped.chunks_exact(3).enumerate() {
+            red[at] = reds[usize::from(rgb[0])];
+            green[at] = greens[usize::from(rgb[1])];
+            blue[at] = blues[usize::from(rgb[2])];
         }
         Pixels { width: self.crop_width, height: self.crop_height, data }
     }

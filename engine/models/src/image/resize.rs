@@ -13,8 +13,7 @@
 
 use std::ops::Range;
 
-const FRACTION_BITS: u32 = 22;
-const HALF: i32 = 1 << (FRACTION_BITS - 1);
+use fromagerie_kernels::resample::{FRACTION_BITS, Taps, mix_pixels, mix_rows};
 
 /// RGB rows to be resized.
 pub(super) trait Rows {
@@ -37,9 +36,9 @@ pub(super) struct Window {
 /// The part `window` of `source` resized to `width` x `height`: RGB, row by row.
 pub(super) fn bicubic(source: &impl Rows, (width, height): (u32, u32), window: &Window) -> Vec<u8> {
     let (source_width, source_height) = source.size();
-    let columns = Weights::new(source_width, width, window.columns.clone());
-    let rows = Weights::new(source_height, height, window.rows.clone());
-    let needed = rows.source_range();
+    let columns = taps(source_width, width, window.columns.clone());
+    let rows = taps(source_height, height, window.rows.clone());
+    let needed = rows.source();
     let row_bytes = 3 * window.columns.len();
 
     let mut narrow = vec![0; row_bytes * needed.len()];
@@ -47,99 +46,33 @@ pub(super) fn bicubic(source: &impl Rows, (width, height): (u32, u32), window: &
     for (y, out) in needed.clone().zip(narrow.chunks_exact_mut(row_bytes)) {
         match source.single_colour(y) {
             Some(rgb) => out.chunks_exact_mut(3).for_each(|pixel| pixel.copy_from_slice(&rgb)),
-            None => resize_row(source.row(y, &mut scratch), &columns, out),
+            None => mix_pixels(source.row(y, &mut scratch), &columns, out),
         }
     }
     let mut result = vec![0; row_bytes * window.rows.len()];
-    let mut sums = vec![0; row_bytes];
-    for (tap, out) in rows.taps().zip(result.chunks_exact_mut(row_bytes)) {
-        let first = (tap.start - needed.start) as usize * row_bytes;
-        mix_rows(&narrow[first..], tap.weights, &mut sums, out);
-    }
+    mix_rows(&narrow, row_bytes, needed.start, &rows, &mut result);
     result
 }
 
-/// One row, resized across.
-fn resize_row(row: &[u8], columns: &Weights, out: &mut [u8]) {
-    for (tap, pixel) in columns.taps().zip(out.chunks_exact_mut(3)) {
-        let mut sums = [HALF; 3];
-        let from = &row[3 * tap.start as usize..][..3 * tap.weights.len()];
-        for (rgb, weight) in from.chunks_exact(3).zip(tap.weights) {
-            sums[0] += i32::from(rgb[0]) * weight;
-            sums[1] += i32::from(rgb[1]) * weight;
-            sums[2] += i32::from(rgb[2]) * weight;
-        }
-        for (value, sum) in pixel.iter_mut().zip(sums) {
-            *value = to_byte(sum);
-        }
+/// What each wanted pixel of one axis is made of, when `source` pixels become `target`.
+fn taps(source: u32, target: u32, wanted: Range<u32>) -> Taps {
+    let scale = f64::from(source) / f64::from(target);
+    let widened = scale.max(1.0);
+    let support = 2.0 * widened;
+    let (mut taps, mut kernel, mut weights) = (Taps::default(), Vec::new(), Vec::new());
+    for pixel in wanted {
+        let center = (f64::from(pixel) + 0.5) * scale;
+        // Truncation towards zero is what Pillow does, and both are clamped to the source.
+        let start = ((center - support + 0.5) as i64).max(0) as u32;
+        let end = ((center + support + 0.5) as i64).min(i64::from(source)) as u32;
+        kernel.clear();
+        kernel.extend((start..end).map(|x| keys((f64::from(x) - center + 0.5) * (1.0 / widened))));
+        let sum = kernel.iter().sum::<f64>();
+        weights.clear();
+        weights.extend(kernel.iter().map(|weight| fixed(if sum == 0.0 { *weight } else { weight / sum })));
+        taps.push(start, &weights);
     }
-}
-
-/// The weighted sum of as many rows as there are weights.
-fn mix_rows(rows: &[u8], weights: &[i32], sums: &mut [i32], out: &mut [u8]) {
-    sums.fill(HALF);
-    for (row, weight) in rows.chunks_exact(out.len()).zip(weights) {
-        for (sum, value) in sums.iter_mut().zip(row) {
-            *sum += i32::from(*value) * weight;
-        }
-    }
-    for (value, sum) in out.iter_mut().zip(&*sums) {
-        *value = to_byte(*sum);
-    }
-}
-
-fn to_byte(sum: i32) -> u8 {
-    (sum >> FRACTION_BITS).clamp(0, 255) as u8
-}
-
-/// For each wanted pixel of one axis: which source pixels it is made of, and how much of each.
-struct Weights {
-    /// (first source pixel, number of weights)
-    spans: Vec<(u32, u32)>,
-    /// One span after another.
-    values: Vec<i32>,
-}
-
-struct Tap<'a> {
-    start: u32,
-    weights: &'a [i32],
-}
-
-impl Weights {
-    fn new(source: u32, target: u32, wanted: Range<u32>) -> Self {
-        let scale = f64::from(source) / f64::from(target);
-        let widened = scale.max(1.0);
-        let support = 2.0 * widened;
-        let mut weights = Self { spans: Vec::with_capacity(wanted.len()), values: Vec::new() };
-        let mut kernel = Vec::new();
-        for pixel in wanted {
-            let center = (f64::from(pixel) + 0.5) * scale;
-            // Truncation towards zero is what Pillow does, and both are clamped to the source.
-            let start = ((center - support + 0.5) as i64).max(0) as u32;
-            let end = ((center + support + 0.5) as i64).min(i64::from(source)) as u32;
-            kernel.clear();
-            kernel.extend((start..end).map(|x| keys((f64::from(x) - center + 0.5) * (1.0 / widened))));
-            let sum = kernel.iter().sum::<f64>();
-            weights.spans.push((start, end - start));
-            weights.values.extend(kernel.iter().map(|weight| fixed(if sum == 0.0 { *weight } else { weight / sum })));
-        }
-        weights
-    }
-
-    fn taps(&self) -> impl Iterator<Item = Tap<'_>> {
-        let mut rest = self.values.as_slice();
-        self.spans.iter().map(move |(start, len)| {
-            let (weights, after) = rest.split_at(*len as usize);
-            rest = after;
-            Tap { start: *start, weights }
-        })
-    }
-
-    /// The source pixels that any wanted pixel is made of.
-    fn source_range(&self) -> Range<u32> {
-        let start = self.spans.iter().map(|(start, _)| *start).min().unwrap_or(0);
-        start..self.spans.iter().map(|(start, len)| start + len).max().unwrap_or(0)
-    }
+    taps
 }
 
 /// Keys' cubic kernel, a = -0.5.
