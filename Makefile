@@ -67,6 +67,21 @@ $(CACHE)/venv-storage/.stamp: bench/storage_cost/requirements.txt
 	$(CACHE)/venv-storage/bin/pip install --quiet -r $<
 	touch $@
 
+## bench-ingest: decoding, the whole job, loads and re-indexes beside Pillow, PyTorch, clip-retrieval, LanceDB and qdrant-edge
+.PHONY: bench-ingest
+bench-ingest: setup $(CACHE)/venv-ingest/.stamp
+	cargo build --release -p fromagerie-bench --bin ingest_cost
+	$(CACHE)/venv-ingest/bin/python bench/ingest/run.py --binary target/release/ingest_cost --bundle $(BUNDLE) \
+		--pictures $(CACHE)/bench-photos --out bench/results/ingest.json
+	$(CACHE)/venv-ingest/bin/python bench/ingest/table.py bench/results/ingest.json
+
+# clip-retrieval asks for CLIP, a web server and more, none of which its runner, reader and writer need.
+$(CACHE)/venv-ingest/.stamp: bench/ingest/requirements.txt
+	python3 -m venv $(CACHE)/venv-ingest
+	$(CACHE)/venv-ingest/bin/pip install --quiet -r $<
+	$(CACHE)/venv-ingest/bin/pip install --quiet --no-deps clip-retrieval==2.45.0
+	touch $@
+
 ## ci: format, clippy, deny, docs, tests, each bench once
 .PHONY: ci
 ci: lint deny doc test bench-once

@@ -1,0 +1,68 @@
+//! A file of vectors, loaded durably into a new collection, with what the process holds while it grows.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use fromagerie::{Database, IndexKind, IngestEvent, IngestOptions, NewCollection, Options, source_vectors};
+use serde_json::{Value, json};
+
+use crate::{disk_bytes, memory, written_bytes};
+
+/// How sealed segments are searched.
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Flat,
+    Graph,
+}
+
+/// Loads a file of vectors.
+#[derive(Args)]
+pub(crate) struct Load {
+    /// A `.npy`, Parquet or Arrow file.
+    #[arg(long)]
+    file: PathBuf,
+    /// Where the new database is made.
+    #[arg(long)]
+    db: PathBuf,
+    /// Whether segments get a graph.
+    #[arg(long, value_enum, default_value = "flat")]
+    index: Kind,
+    /// Items between two looks at memory.
+    #[arg(long, default_value_t = 5000)]
+    look_every: usize,
+}
+
+impl Load {
+    pub(crate) fn run(self) -> anyhow::Result<Value> {
+        let db = Database::open_with(&self.db, Options::default())?;
+        let options = IngestOptions::default();
+        let sources = [self.file];
+        let dim = source_vectors(&sources, &options.source)?.map(|vectors| vectors.dim);
+        let index = match self.index {
+            Kind::Flat => IndexKind::Flat,
+            Kind::Graph => IndexKind::default(),
+        };
+        let new = NewCollection { dim, vectors_only: true, index, ..NewCollection::default() };
+        let items = db.create_collection("items", new)?;
+        let (mut done, mut looked, mut samples) = (0, 0, Vec::new());
+        let (begun, before) = (Instant::now(), written_bytes()?);
+        let report = items.ingest(&sources, &options, &|| false, &mut |event| {
+            if let IngestEvent::Written { keys, .. } = event {
+                done += keys.len();
+                if done >= looked + self.look_every {
+                    looked = done;
+                    samples.extend(memory().ok().map(|memory| json!({ "items": done, "memory": memory })));
+                }
+            }
+        })?;
+        let durable = begun.elapsed().as_secs_f64();
+        items.seal()?;
+        let seconds = begun.elapsed().as_secs_f64();
+        Ok(json!({
+            "rows": report.written, "dim": dim, "seconds_durable": durable, "seconds": seconds,
+            "written_bytes": written_bytes()? - before, "disk_bytes": disk_bytes(&self.db),
+            "segments": items.sealed_segments(), "memory": samples,
+        }))
+    }
+}

@@ -1,0 +1,195 @@
+//! A new generation: built while searches run, and built from features where only the map is new.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use fromagerie::{
+    Collection, Database, IngestOptions, JobInput, JobSpec, JobState, NewCollection, Options, Query, ReindexJob,
+    source_vectors,
+};
+use serde_json::{Value, json};
+
+use crate::{disk_bytes, memory};
+
+/// Between two searches of one client.
+const PAUSE: Duration = Duration::from_millis(2);
+const ALIAS: &str = "items";
+
+/// Builds a new generation while searches run.
+#[derive(Args)]
+pub(crate) struct Reindex {
+    /// A `.npy` file: the items.
+    #[arg(long)]
+    file: PathBuf,
+    /// Where the new database is made.
+    #[arg(long)]
+    db: PathBuf,
+    /// Seconds of searches before the re-index begins.
+    #[arg(long, default_value_t = 10)]
+    idle_seconds: u64,
+}
+
+/// What searches met.
+#[derive(Default)]
+struct Searched {
+    idle: Vec<f64>,
+    during: Vec<f64>,
+    failed: Vec<String>,
+}
+
+impl Reindex {
+    pub(crate) fn run(self) -> anyhow::Result<Value> {
+        let db = Database::open_with(&self.db, Options { recall_budget: 0.0, ..Options::default() })?;
+        let sources = [self.file];
+        let options = IngestOptions::default();
+        let dim = source_vectors(&sources, &options.source)?.map(|vectors| vectors.dim);
+        let new = NewCollection { dim, vectors_only: true, ..NewCollection::default() };
+        let first = db.create_collection("items.g1", new)?;
+        let items = first.ingest(&sources, &options, &|| false, &mut |_| {})?.written;
+        first.seal()?;
+        db.set_alias(ALIAS, first.name())?;
+        let queries = queries(&first)?;
+        let before = disk_bytes(&self.db);
+
+        let (runs, ends, peak) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(before));
+        let (searched, seconds, job) = std::thread::scope(|scope| {
+            let searcher = scope.spawn(|| search(&db, &queries, &runs, &ends));
+            let watcher = scope.spawn(|| {
+                while !ends.load(Ordering::Relaxed) {
+                    peak.fetch_max(disk_bytes(&self.db), Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+            });
+            std::thread::sleep(Duration::from_secs(self.idle_seconds));
+            runs.store(true, Ordering::Relaxed);
+            let begun = Instant::now();
+            let job = reindex(&db, ReindexJob::default());
+            let seconds = begun.elapsed().as_secs_f64();
+            ends.store(true, Ordering::Relaxed);
+            watcher.join().expect("the watcher panicked");
+            (searcher.join().expect("the searcher panicked"), seconds, job)
+        });
+        let built = job?;
+        let named = db.open_collection(ALIAS)?.name().to_owned();
+        ensure!(named == built, "the alias names {named}, not {built}");
+        let back = db.rollback(ALIAS, None)?;
+        ensure!(back == "items.g1" && db.open_collection(ALIAS)?.name() == back, "rolled back to {back}");
+        let answers = db.open_collection(ALIAS)?.search(Query::vector(queries[0].clone()), 10)?.len();
+        ensure!(answers == 10, "{answers} hits after going back");
+        Ok(json!({
+            "items": items, "segments": first.sealed_segments(), "seconds": seconds,
+            "idle_ms": spread(searched.idle), "during_ms": spread(searched.during),
+            "failed": searched.failed.len(), "first_failure": searched.failed.first(),
+            "disk_before": before, "disk_peak": peak.into_inner(), "disk_after": disk_bytes(&self.db),
+            "rolled_back_to": back, "memory": memory()?,
+        }))
+    }
+}
+
+/// Searches one after the other until the end, each through the alias as a client's request would be.
+fn search(db: &Database, queries: &[Vec<f32>], runs: &AtomicBool, ends: &AtomicBool) -> Searched {
+    let mut searched = Searched::default();
+    for query in queries.iter().cycle() {
+        if ends.load(Ordering::Relaxed) {
+            break;
+        }
+        let during = runs.load(Ordering::Relaxed);
+        let begun = Instant::now();
+        let found = db.open_collection(ALIAS).and_then(|items| items.search(Query::vector(query.clone()), 10));
+        let took = begun.elapsed().as_secs_f64() * 1000.0;
+        match found {
+            Ok(hits) if hits.len() == 10 => if during { &mut searched.during } else { &mut searched.idle }.push(took),
+            Ok(hits) => searched.failed.push(format!("{} hits", hits.len())),
+            Err(error) => searched.failed.push(error.to_string()),
+        }
+        std::thread::sleep(PAUSE);
+    }
+    searched
+}
+
+/// Vectors near to stored ones, and not equal to any.
+fn queries(items: &Collection) -> anyhow::Result<Vec<Vec<f32>>> {
+    let mut found = Vec::new();
+    let file = "items";
+    for number in 0..500 {
+        let key = |row: usize| format!("{file}/{row:08}");
+        let (a, b) = (items.get(&key(number * 150))?, items.get(&key(number * 150 + 75))?);
+        let (a, b) = a.zip(b).context("an item is missing: the file must be named items.npy and have 75,000 rows")?;
+        found.push(a.vector.iter().zip(&b.vector).map(|(a, b)| a + 0.5 * b).collect());
+    }
+    Ok(found)
+}
+
+fn spread(mut ms: Vec<f64>) -> Value {
+    ms.sort_by(f64::total_cmp);
+    let at = |share: f64| ms.get(((ms.len() as f64 * share) as usize).min(ms.len().saturating_sub(1))).copied();
+    json!({ "searches": ms.len(), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": ms.last() })
+}
+
+/// Runs a re-index of the alias to its end; the collection that it made.
+fn reindex(db: &Database, job: ReindexJob) -> anyhow::Result<String> {
+    let job = db.start_job(JobSpec::Reindex(ReindexJob { alias: ALIAS.to_owned(), ..job }))?;
+    let job = db.run_job(&job.id, &mut |_| {})?;
+    ensure!(job.state == JobState::Succeeded, "the re-index ended as {:?}: {:?}", job.state, job.error);
+    Ok(job.collection)
+}
+
+/// Re-indexes pictures for a bundle with another map.
+#[derive(Args)]
+pub(crate) struct Maps {
+    /// The pictures.
+    #[arg(long)]
+    pictures: PathBuf,
+    /// The bundle of the first generation.
+    #[arg(long)]
+    bundle: PathBuf,
+    /// A bundle with the same encoder and another map.
+    #[arg(long)]
+    new_bundle: PathBuf,
+    /// Where the new database is made.
+    #[arg(long)]
+    db: PathBuf,
+}
+
+impl Maps {
+    pub(crate) fn run(self) -> anyhow::Result<Value> {
+        let db = Database::open_with(&self.db, Options { bundle: Some(self.bundle), ..Options::default() })?;
+        let first = db.create_collection("items.g1", NewCollection { features: true, ..NewCollection::default() })?;
+        let items =
+            first.ingest(std::slice::from_ref(&self.pictures), &IngestOptions::default(), &|| false, &mut |_| {})?;
+        first.seal()?;
+        db.set_alias(ALIAS, first.name())?;
+        let timed = |input: JobInput| -> anyhow::Result<(Collection, f64)> {
+            let begun = Instant::now();
+            let bundle = Some(self.new_bundle.clone());
+            let made = reindex(&db, ReindexJob { bundle, input, ..ReindexJob::default() })?;
+            Ok((db.open_collection(&made)?, begun.elapsed().as_secs_f64()))
+        };
+        let (mapped, map_seconds) = timed(JobInput::default())?;
+        // From the beginning again, so that the second way cannot take over what the first has made.
+        db.rollback(ALIAS, Some(first.name()))?;
+        let (encoded, full_seconds) = timed(JobInput { sources: vec![self.pictures.clone()], ..JobInput::default() })?;
+        let (compared, apart) = compare(&mapped, &encoded, &self.pictures)?;
+        Ok(json!({
+            "pictures": items.written, "map_seconds": map_seconds, "full_seconds": full_seconds,
+            "compared": compared, "apart_max": apart, "same_space": mapped.space() == encoded.space(),
+            "another_space": mapped.space() != first.space(),
+        }))
+    }
+}
+
+/// The largest difference between any two elements of the vectors of one key.
+fn compare(a: &Collection, b: &Collection, pictures: &Path) -> anyhow::Result<(usize, f32)> {
+    ensure!(a.len() == b.len(), "{} and {} items", a.len(), b.len());
+    let (mut compared, mut apart) = (0, 0_f32);
+    for path in crate::files(&pictures.to_owned())? {
+        let key = path.file_name().context("no name")?.to_string_lossy().into_owned();
+        let (a, b) = (a.require(&key)?.vector, b.require(&key)?.vector);
+        apart = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(apart, f32::max);
+        compared += 1;
+    }
+    Ok((compared, apart))
+}
