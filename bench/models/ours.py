@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,20 +98,14 @@ class Served:
         return {"ms": ms, "first_ms": 1e3 * (first - begun), "text": text, "tokens": finished.reply_token_count, "shown": shown}
 
     def crowd(self, clients: int, said: list[str], tokens: int) -> dict:
-        """`clients` conversations of one turn each at once: tokens, and seconds from the first call to the last event."""
-        sessions, turns = [self.open() for _ in range(clients)], [None] * clients
-
-        def talk(n: int) -> None:
-            turns[n] = self.turn(sessions[n], [{"text": said[n % len(said)]}], tokens, show=False)
-
-        threads = [threading.Thread(target=talk, args=(n,)) for n in range(clients)]
+        """A conversation of one turn for each of `said`, held by so many clients at once: tokens, and seconds from the first
+        call to the last event."""
+        sessions = [self.open() for _ in said]
         begun = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        seconds = time.perf_counter() - begun
-        total = sum(turn["tokens"] for turn in turns)
+        with ThreadPoolExecutor(clients) as pool:
+            talks = [pool.submit(self.turn, name, [{"text": words}], tokens, False) for name, words in zip(sessions, said)]
+            turns = [talk.result() for talk in talks]
+        seconds, total = time.perf_counter() - begun, sum(turn["tokens"] for turn in turns)
         return {"clients": clients, "tokens": total, "seconds": seconds, "tokens_per_second": total / seconds,
                 "first_ms_max": max(turn["first_ms"] for turn in turns)}  # fmt: skip
 

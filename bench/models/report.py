@@ -31,6 +31,11 @@ def floor_ms(passes: dict, name: str) -> float | None:
     return 1e3 * read / passes["bandwidth_bytes_per_second"]
 
 
+def together(model: dict, name: str, clients: int) -> float:
+    """Tokens a second of so many clients."""
+    return median(t["tokens_per_second"] for t in model["clients"][name]["tries"] if t["clients"] == clients)
+
+
 def rows(model: dict) -> list[list[str]]:
     """One row of cells a contender."""
     passes, conversation = model.get("passes", {}), model.get("conversation", {}).get("contenders", {})
@@ -50,8 +55,8 @@ def rows(model: dict) -> list[list[str]]:
         else:
             cells += [""] * 5
         if name in clients:
-            of = lambda count: median(t["tokens_per_second"] for t in clients[name]["tries"] if t["clients"] == count)
-            cells.append(f"{of(1):.1f} / {of(8):.1f} ({of(8) / of(1):.2f})")
+            one, eight = (together(model, name, count) for count in (1, 8))
+            cells.append(f"{one:.1f} / {eight:.1f} ({eight / one:.2f})")
         else:
             cells.append("")
         lines.append(cells)
