@@ -48,7 +48,7 @@ pub use database::{Database, NewCollection};
 pub use embed::{EmbedOptions, embed};
 pub use error::{Error, ErrorKind, Result};
 pub use fromagerie_index::{InstructionSet, KernelChoice, kernel_choice};
-pub use fromagerie_models::{Device, Manifest, Model, Runtime, RuntimeOptions};
+pub use fromagerie_models::{BatchOptions, BatchStats, Device, Manifest, Model, Runtime, RuntimeOptions};
 pub use fromagerie_storage::{
     CatalogRepair, CollectionStats, CompactReport, CopyReport, Damage, LostBatches, LostRows, Progress, Receipt,
     RepairReport, StoreOptions, VectorType, VerifyReport, Watch,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use fromagerie_models::{Bundle, BundleOptions, Device, OnnxModel, Runtime, RuntimeOptions};
+use fromagerie_models::{BatchOptions, Bundle, BundleOptions, Device, OnnxModel, Runtime, RuntimeOptions};
 use fromagerie_storage::StoreOptions;
 use parking_lot::Mutex;
 
@@ -35,6 +35,8 @@ pub struct Options {
     pub device: Device,
     /// Threads of one model call. `None`: the machine's cores.
     pub threads: Option<usize>,
+    /// How the steps of concurrent conversations are brought together.
+    pub batch: BatchOptions,
     /// Most heap bytes for keys and values of conversations.
     pub context_bytes_max: usize,
     /// Share of one core that may be spent on repeating a few searches exactly, to know what share of the true hits
@@ -58,6 +60,7 @@ impl Default for Options {
             model_bytes_max: None,
             device: Device::Cpu,
             threads: None,
+            batch: BatchOptions::default(),
             context_bytes_max: 512 << 20,
             recall_budget: 0.01,
             memory_graph_rows: 32_768,
@@ -134,6 +137,7 @@ pub fn load_bundle(directory: &Path, options: &Options) -> Result<LoadedModel> {
         library: options.onnxruntime.clone(),
         device: options.device,
         intra_threads: options.threads,
+        batch: options.batch,
     })?;
     let model = Arc::new(OnnxModel::load(&runtime, &bundle)?);
     LoadedModel::new(model, &runtime.device().to_string(), runtime.version())

@@ -182,6 +182,36 @@ async fn a_conversation_streams_words_and_pictures_and_is_kept() {
 }
 
 #[tokio::test]
+async fn candidates_are_ranked_by_how_likely_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path(), Some(&tiny_bundle()), &[]);
+    let mut models = ModelServiceClient::new(connect(&server).await);
+    let text = |words: &str| v1::Part { part: Some(part::Part::Text(words.into())) };
+    let prompt = vec![v1::Part { part: Some(part::Part::Image(png(RED).into())) }, text("a red cat")];
+    let candidates: Vec<_> = [vec![text(" is here")], vec![text(" and"), text(" a dog")], vec![]]
+        .map(|parts| v1::Candidate { parts })
+        .into();
+    let request = v1::ScoreRequest { prompt: prompt.clone(), candidates: candidates.clone() };
+    let scored = models.score(request).await.unwrap().into_inner();
+    assert_eq!(scored.candidates.len(), 3);
+    for (candidate, found) in candidates.into_iter().zip(&scored.candidates) {
+        let whole = [prompt.clone(), candidate.parts].concat();
+        let alone = models.score(v1::ScoreRequest { prompt: whole, candidates: vec![] }).await.unwrap().into_inner();
+        let alone = alone.prompt.unwrap();
+        let read = scored.prompt.as_ref().unwrap().token_count;
+        assert_eq!(alone.token_count, read + found.token_count);
+        assert!((alone.mean - found.mean).abs() < 1e-4, "{} and {}", alone.mean, found.mean);
+    }
+    let likelihoods = scored.ranking.iter().map(|number| scored.candidates[*number as usize].log_likelihood);
+    assert!(likelihoods.is_sorted_by(|a, b| a >= b) && scored.ranking[0] == 2, "{:?}", scored.ranking);
+
+    let many = v1::ScoreRequest { prompt, candidates: vec![v1::Candidate::default(); 1025] };
+    let refused = models.score(many).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("1024"), "{refused}");
+}
+
+#[tokio::test]
 async fn bad_requests_get_one_error_info_each() {
     let folder = tempfile::tempdir().unwrap();
     let server = Served::start(folder.path(), None, &[]);

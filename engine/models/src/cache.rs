@@ -48,6 +48,14 @@ impl Cache {
         self.state.bytes()
     }
 
+    /// Says that nothing is read for now, so that no other sequence waits for this one and its memory is its own.
+    ///
+    /// # Errors
+    /// [`ModelError::Graph`] when that memory cannot be had; the cache can then not be used any more.
+    pub fn rest(&mut self) -> Result<(), ModelError> {
+        self.state.rest()
+    }
+
     /// The implementation's own state.
     ///
     /// # Errors
@@ -88,4 +96,12 @@ pub trait CacheState: Any + Send + Sync {
 
     /// Memory held.
     fn bytes(&self) -> usize;
+
+    /// Nothing is read for now.
+    ///
+    /// # Errors
+    /// When memory that was shared with others cannot be had alone.
+    fn rest(&mut self) -> Result<(), ModelError> {
+        Ok(())
+    }
 }

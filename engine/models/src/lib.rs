@@ -16,6 +16,7 @@ pub mod fake;
 pub mod image;
 pub mod model;
 pub mod onnx;
+mod schedule;
 pub mod tokenizer;
 
 pub use bundle::generation::{BosPosition, GenerationConfig};
@@ -28,4 +29,5 @@ pub use fake::FakeModel;
 pub use image::{ImageError, ImageLimits, Picture, Pixels, Preprocessor, ThumbnailFormat, decode_image, thumbnail};
 pub use model::{Forward, ImageEncoding, Model};
 pub use onnx::{Device, GraphError, LibraryError, OnnxModel, Runtime, RuntimeOptions};
+pub use schedule::{BatchOptions, BatchStats};
 pub use tokenizer::{TokenStream, Tokenizer, TokenizerError};

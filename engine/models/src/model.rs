@@ -10,6 +10,7 @@ use crate::cache::Cache;
 use crate::embeds::Embeds;
 use crate::error::ModelError;
 use crate::image::{Pixels, Preprocessor};
+use crate::schedule::BatchStats;
 use crate::tokenizer::TokenStream;
 
 /// A language model with eyes: a tokenizer, a decoder with a cache, and an image encoder in one retrieval space.
@@ -72,6 +73,11 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// [`ModelError::WrongPixels`], [`ModelError::Degenerate`], [`ModelError::Graph`].
     fn encode_images(&self, images: &[Pixels]) -> Result<Vec<ImageEncoding>, ModelError>;
+
+    /// The passes that steps of concurrent sequences were brought together in; `None` where each step runs alone.
+    fn batch_stats(&self) -> Option<BatchStats> {
+        None
+    }
 
     /// The encoder without its maps: features may be exchanged between models when these 32 bytes are equal. `None` when
     /// the model does not say.

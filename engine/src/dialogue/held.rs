@@ -29,7 +29,11 @@ impl HeldContexts {
         self.by_session.lock().remove(name).map(|held| held.live)
     }
 
+    /// Keeps what a conversation has read, unless that alone is more than is allowed.
     pub(crate) fn keep(&self, name: &str, live: LiveContext) {
+        if live.bytes() > self.bytes_max {
+            return self.forget(name);
+        }
         let mut contexts = self.by_session.lock();
         contexts.insert(name.to_owned(), Held { live, used: Instant::now() });
         while contexts.values().map(|h| h.live.bytes()).sum::<usize>() > self.bytes_max {

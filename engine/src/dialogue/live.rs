@@ -69,6 +69,11 @@ impl LiveContext {
         Ok(forward)
     }
 
+    /// Says that nothing is read for now, so that no other conversation waits for this one.
+    pub(crate) fn rest(&mut self) -> Result<()> {
+        Ok(self.cache.rest()?)
+    }
+
     /// Forgets all but the first `len` positions.
     pub(crate) fn truncate(&mut self, len: usize) -> Result<()> {
         self.cache.truncate(len)?;

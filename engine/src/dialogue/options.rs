@@ -19,7 +19,9 @@ pub struct ChatOptions {
     pub rets_max: Option<usize>,
     /// Pictures for each `[RET]`; unset: 1.
     pub images_per_ret: Option<usize>,
-    /// Show a picture even if the model would not.
+    /// Fewest `[RET]` in the reply, put at its end where the model did not choose them; unset: 0.
+    pub rets_min: Option<usize>,
+    /// Show a picture even if the model would not: at least one `[RET]`.
     pub force_ret: bool,
     /// How tokens are chosen.
     pub sampling: Sampling,
@@ -34,12 +36,14 @@ impl ChatOptions {
         let tokens_max = self.tokens_max.unwrap_or(generation.max_new_tokens as usize);
         let images_per_ret = self.images_per_ret.unwrap_or(1);
         let rets_max = self.rets_max.unwrap_or(1);
+        let rets_min = self.rets_min.unwrap_or(0).max(usize::from(self.force_ret && rets_max > 0));
         let bias = self.ret_bias.unwrap_or(generation.ret_bias);
         let scale = self.ret_scale.unwrap_or(generation.ret_scale);
         let Sampling { temperature, top_p, repetition_penalty, .. } = self.sampling;
         check("max_tokens", tokens_max, (1..=4096).contains(&tokens_max), "1 to 4096")?;
         check("images_per_ret", images_per_ret, (1..=32).contains(&images_per_ret), "1 to 32")?;
         check("ret_max", rets_max, rets_max <= 4096, "0 to 4096")?;
+        check("ret_min", rets_min, rets_min <= rets_max, "0 to ret_max")?;
         check("ret_bias", bias, (-1000.0..=1000.0).contains(&bias), "-1000 to 1000")?;
         check("ret_scale", scale, (0.0..=1000.0).contains(&scale), "0 to 1000")?;
         check("temperature", temperature, (0.0..=100.0).contains(&temperature), "0 to 100")?;
@@ -50,7 +54,7 @@ impl ChatOptions {
             ret: RetControl { bias, scale },
             rets_max,
             images_per_ret,
-            force_ret: self.force_ret,
+            rets_min,
             stop_at_newline: generation.stop_at_newline && !self.ignore_stops,
             ignore_stops: self.ignore_stops,
             sampling: self.sampling,

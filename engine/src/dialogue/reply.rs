@@ -25,8 +25,8 @@ pub struct ReplyOptions {
     pub rets_max: usize,
     /// Pictures for each `[RET]`.
     pub images_per_ret: usize,
-    /// Put `[RET]` at the end if the model did not choose it.
-    pub force_ret: bool,
+    /// Fewest `[RET]` in the reply: those that the model did not choose are put at its end.
+    pub rets_min: usize,
     /// End the reply at a newline, as the reference does.
     pub stop_at_newline: bool,
     /// Take an end of text for a token like others.
@@ -179,6 +179,7 @@ impl Speaker<'_> {
                 forward = self.read(&context, options)?.0;
             }
         }
+        self.live.rest()?;
         reply.atoms = context.split_off(prompt.atoms.len());
         Ok(reply)
     }
@@ -259,7 +260,7 @@ impl<'m> Said<'m> {
         reply.ret_probability_max = reply.ret_probability_max.max(ret_probability);
         let full = reply.reply_tokens >= options.tokens_max;
         let stops = !options.ignore_stops && self.model.generation().is_eos(decision.token);
-        let force = options.force_ret && self.rets == 0 && options.rets_max > 0 && (full || stops);
+        let force = self.rets < options.rets_min && (full || stops);
         if (full || stops) && !force {
             return Step::End(if stops { Finish::Stop } else { Finish::MaxTokens });
         }

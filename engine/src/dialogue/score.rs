@@ -42,6 +42,15 @@ pub struct Scores {
     pub candidates: Vec<Score>,
 }
 
+impl Scores {
+    /// Numbers of the candidates, the likeliest first.
+    pub fn ranking(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.candidates.len()).collect();
+        order.sort_by(|a, b| self.candidates[*b].log_likelihood.total_cmp(&self.candidates[*a].log_likelihood));
+        order
+    }
+}
+
 /// Scores `prompt` and each of `candidates` after it. The prompt is run once.
 ///
 /// # Errors

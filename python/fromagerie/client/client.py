@@ -103,9 +103,14 @@ class Client:
     def chat(self, session: str, *parts: str | bytes, **options: Any) -> Iterator[Any]:
         """One turn: words (str) and pictures (bytes) in reading order. Yields `ChatEvent`s as they are made; options
         are those of `ChatOptions`, such as `ret_bias` or `force_ret`."""
-        wire_parts = [{"text": p} if isinstance(p, str) else {"image": p} for p in parts]
-        request = {"session": session, "parts": wire_parts, "options": options}
+        request = {"session": session, "parts": _parts(parts), "options": options}
         return self._wire.call_streaming("DialogueService", "Chat", request)
+
+    def score(self, prompt: Iterable[str | bytes], candidates: Iterable[str | bytes | Iterable[str | bytes]]) -> Any:
+        """How likely the model finds each candidate after the prompt: a `ScoreResponse`, whose `ranking` has the
+        likeliest first. Words are str, pictures bytes; a candidate is one of them, or several in reading order."""
+        request = {"prompt": _parts(prompt), "candidates": [{"parts": _parts(c)} for c in candidates]}
+        return self._wire.call("ModelService", "Score", request)
 
     def start_ingest(self, collection: str, sources: Iterable[str], sync: bool = False, **options: Any) -> Any:
         """Begins a job that reads paths of the server's machine into a collection. Options are those of `JobInput`, such
@@ -152,6 +157,12 @@ class Client:
     def model(self) -> Any:
         """What the server's model is."""
         return self._wire.call("ModelService", "GetModel", {})
+
+
+def _parts(parts: str | bytes | Iterable[str | bytes]) -> list[dict]:
+    if isinstance(parts, (str, bytes)):
+        parts = [parts]
+    return [{"text": part} if isinstance(part, str) else {"image": part} for part in parts]
 
 
 def _item(item: dict) -> dict:

@@ -96,14 +96,16 @@ def test_logits_and_ret_embeddings(tiny, bundles, pictures):
     assert seen >= len(prompts) // 4, "prompts with [RET] in the middle"
 
 
-@pytest.mark.parametrize("without_cache", [False, True], ids=["cache", "no-cache"])
+@pytest.mark.parametrize("way", ["cache", "no-cache", "batched"])
 @pytest.mark.parametrize("tiny", tm.SHAPES, ids=IDS)
-def test_greedy_tokens(tiny, without_cache, bundles, pictures):
+def test_greedy_tokens(tiny, way, bundles, pictures):
+    without_cache = way == "no-cache"
     expected, prompts = golden(tiny.name), tm.prompts(tiny)
     step = 6 if without_cache else 1  # slow, and the same code but for what is reused
     options = {"max_tokens": STEPS, "ignore_stops": True, "ret_max": STEPS, "without_cache": without_cache}
     lines = [line(p, pictures, **options) for p in prompts[::step]]
-    found = fromagerie("generate", "--bundle", bundles(tiny), lines=lines)
+    parallel = ["--parallel", "8"] if way == "batched" else []
+    found = fromagerie("generate", "--bundle", bundles(tiny), *parallel, lines=lines)
     generated = runs(expected["generated_counts"], expected["generated"]) if "generated" in expected else None
     for i, answer in enumerate(found[:-1]):
         assert answer["tokens"] == expected["tokens"][i * step].tolist(), prompts[i * step]

@@ -31,6 +31,7 @@ impl Doctor {
             library: options.onnxruntime.clone(),
             device: options.device,
             intra_threads: options.threads,
+            batch: options.batch,
         });
         match runtime {
             Ok(runtime) => {

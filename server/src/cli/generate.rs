@@ -1,17 +1,16 @@
 //! `fromagerie generate`.
 
-use std::io::{self, BufRead};
-
 use clap::Args;
+use fromagerie::LoadedModel;
 use fromagerie::dialogue::generate::{generate, read};
 use fromagerie::dialogue::{ChatOptions, Event, Finish, Sampling};
-use fromagerie::{LoadedModel, load_bundle};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Outcome;
+use super::lines::Lines;
 use super::output::UsageError;
 use super::parts::{PromptLine, prompt_parts};
-use super::{ModelArgs, Outcome, Output};
 
 /// Continue prompts with the model alone, without a database.
 ///
@@ -25,7 +24,7 @@ use super::{ModelArgs, Outcome, Output};
 #[derive(Args)]
 pub(super) struct Generate {
     #[command(flatten)]
-    model: ModelArgs,
+    lines: Lines,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +43,7 @@ struct Line {
     #[serde(default)]
     seed: u64,
     ret_max: Option<usize>,
+    ret_min: Option<usize>,
     #[serde(default)]
     ignore_stops: bool,
     #[serde(default)]
@@ -53,39 +53,8 @@ struct Line {
 impl Generate {
     /// Prints JSON in any case: its output is for programs.
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
-        lines("generate", &self.model, "prompts", one)
+        self.lines.answer("generate", one)
     }
-}
-
-/// Answers each JSON line of standard input with `answer`, and counts what failed.
-pub(super) fn lines(
-    command: &str,
-    model: &ModelArgs,
-    what: &str,
-    answer: impl Fn(&LoadedModel, &str) -> anyhow::Result<Value>,
-) -> anyhow::Result<Outcome> {
-    let Some(directory) = model.bundle.clone() else {
-        return Err(UsageError(format!("{command} needs --bundle DIR")).into());
-    };
-    let loaded = load_bundle(&directory, &model.options(false))?;
-    let output = Output::new(true);
-    let (mut all, mut failed) = (0, 0);
-    for line in io::stdin().lock().lines() {
-        let line = line?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        all += 1;
-        match answer(&loaded, &line) {
-            Ok(value) => output.value(&value)?,
-            Err(error) => {
-                failed += 1;
-                output.error(&error);
-            }
-        }
-    }
-    output.value(&json!({"event": "summary", what: all, "failed": failed}))?;
-    Ok(if failed > 0 { Outcome::Partly } else { Outcome::Done })
 }
 
 fn one(loaded: &LoadedModel, line: &str) -> anyhow::Result<Value> {
@@ -107,6 +76,7 @@ fn one(loaded: &LoadedModel, line: &str) -> anyhow::Result<Value> {
         ret_bias: prompt.ret_bias,
         ret_scale: prompt.ret_scale,
         rets_max: prompt.ret_max,
+        rets_min: prompt.ret_min,
         force_ret: prompt.force_ret,
         sampling: Sampling {
             temperature: prompt.temperature,

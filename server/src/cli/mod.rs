@@ -12,6 +12,7 @@ mod generations;
 mod ingest;
 mod input;
 mod jobs;
+mod lines;
 mod npy;
 mod output;
 mod parts;
@@ -29,9 +30,10 @@ mod watch;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use fromagerie::{Database, Device, Options};
+use fromagerie::{BatchOptions, Database, Device, Options};
 
 use output::Output;
 
@@ -152,6 +154,12 @@ struct ModelArgs {
     /// Threads of one model call; the machine's cores when not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     threads: Option<u16>,
+    /// Longest time that one token of a conversation waits for those of others, so that one pass serves all; 0: never.
+    #[arg(long, value_name = "MS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=1000))]
+    batch_wait_ms: u64,
+    /// Most conversations in one pass.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    batch_max: u16,
 }
 
 impl ModelArgs {
@@ -164,6 +172,11 @@ impl ModelArgs {
             model_bytes_max: self.model_bytes_max,
             device: self.device,
             threads: self.threads.map(usize::from),
+            batch: BatchOptions {
+                wait: Duration::from_millis(self.batch_wait_ms),
+                rows_max: usize::from(self.batch_max),
+                ..BatchOptions::default()
+            },
             ..Options::default()
         }
     }

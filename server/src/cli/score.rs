@@ -6,10 +6,10 @@ use fromagerie::dialogue::score::{Score as Scored, score};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::generate::lines;
+use super::Outcome;
+use super::lines::Lines;
 use super::output::UsageError;
 use super::parts::{PromptLine, prompt_parts};
-use super::{ModelArgs, Outcome};
 
 /// Rank candidate answers by their likelihood after a prompt, without a database.
 ///
@@ -21,7 +21,7 @@ use super::{ModelArgs, Outcome};
 #[derive(Args)]
 pub(super) struct Score {
     #[command(flatten)]
-    model: ModelArgs,
+    lines: Lines,
 }
 
 #[derive(Deserialize)]
@@ -35,7 +35,7 @@ struct Line {
 impl Score {
     /// Prints JSON in any case: its output is for programs.
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
-        lines("score", &self.model, "prompts", one)
+        self.lines.answer("score", one)
     }
 }
 
@@ -44,12 +44,10 @@ fn one(loaded: &LoadedModel, line: &str) -> anyhow::Result<Value> {
     let candidates = line.candidates.iter().map(|parts| prompt_parts(parts)).collect::<anyhow::Result<Vec<_>>>()?;
     let scores = score(loaded, &prompt_parts(&line.parts)?, &candidates, &|| false)?;
     let value = |score: &Scored, mean: f64| json!({"log_likelihood": score.log_likelihood, "tokens": score.tokens, "mean": mean});
-    let mut order: Vec<usize> = (0..scores.candidates.len()).collect();
-    order.sort_by(|a, b| scores.candidates[*b].log_likelihood.total_cmp(&scores.candidates[*a].log_likelihood));
     let of_candidate = |score: &Scored| value(score, scores.prompt.mean_with(score));
     Ok(json!({
         "prompt": value(&scores.prompt, scores.prompt.mean_with(&Scored::default())),
         "candidates": scores.candidates.iter().map(of_candidate).collect::<Vec<_>>(),
-        "ranking": order,
+        "ranking": scores.ranking(),
     }))
 }

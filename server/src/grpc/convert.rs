@@ -153,6 +153,7 @@ pub(super) fn chat_options(options: &v1::ChatOptions) -> ChatOptions {
         ret_scale: options.ret_scale,
         rets_max: given(options.ret_max),
         images_per_ret: given(options.images_per_ret),
+        rets_min: given(options.ret_min),
         force_ret: options.force_ret,
         sampling: Sampling {
             temperature: options.temperature,

@@ -1,6 +1,8 @@
 //! `ModelService`.
 
-use fromagerie::Database;
+use fromagerie::dialogue::generate::PromptPart;
+use fromagerie::dialogue::score::{self, Scores};
+use fromagerie::{Database, Error};
 use fromagerie_proto::v1::{self, model_service_server::ModelService};
 use tonic::{Request, Response, Status};
 
@@ -32,6 +34,7 @@ impl ModelService for Models {
             context_token_count: manifest.language_model.max_position_embeddings,
             device: loaded.device.clone(),
             runtime_version: loaded.runtime_version.clone(),
+            batch_pass_counts: loaded.model.batch_stats().map(|stats| stats.passes).unwrap_or_default(),
         }))
     }
 
@@ -40,5 +43,43 @@ impl ModelService for Models {
         let (db, term) = (self.db.clone(), convert::term(&term)?);
         let values = blocking(move |_| db.embed(&term)).await?;
         Ok(Response::new(v1::EmbedResponse { vector: Some(v1::Vector { values }) }))
+    }
+
+    async fn score(&self, request: Request<v1::ScoreRequest>) -> Result<Response<v1::ScoreResponse>, Status> {
+        let request = request.into_inner();
+        let prompt = said(request.prompt)?;
+        let candidates =
+            request.candidates.into_iter().map(|candidate| said(candidate.parts)).collect::<Result<Vec<_>, _>>()?;
+        let db = self.db.clone();
+        let scores = blocking(move |cancelled| {
+            check_count(candidates.len())?;
+            score::score(db.model()?.as_ref(), &prompt, &candidates, &|| cancelled())
+        });
+        Ok(Response::new(score_response(&scores.await?)))
+    }
+}
+
+/// Most candidates of one request.
+const CANDIDATES_MAX: usize = 1024;
+
+fn check_count(candidates: usize) -> fromagerie::Result<()> {
+    let (value, allowed) = (candidates.to_string(), "at most 1024");
+    if candidates <= CANDIDATES_MAX { Ok(()) } else { Err(Error::OutOfRange { name: "candidates", value, allowed }) }
+}
+
+fn said(parts: Vec<v1::Part>) -> Result<Vec<PromptPart>, Status> {
+    Ok(convert::parts(parts)?.into_iter().map(PromptPart::Said).collect())
+}
+
+fn score_response(scores: &Scores) -> v1::ScoreResponse {
+    let score = |score: &score::Score, mean: f64| v1::TextScore {
+        log_likelihood: score.log_likelihood,
+        token_count: score.tokens as u32,
+        mean,
+    };
+    v1::ScoreResponse {
+        prompt: Some(score(&scores.prompt, scores.prompt.mean_with(&score::Score::default()))),
+        candidates: scores.candidates.iter().map(|own| score(own, scores.prompt.mean_with(own))).collect(),
+        ranking: scores.ranking().into_iter().map(|number| number as u32).collect(),
     }
 }

@@ -1,128 +1,133 @@
-//! The graph `decoder_model_merged`: input embeddings and the past to logits, retrieval embeddings and the present.
+//! The decoder: sequences that grow, alone or in step with others.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use ort::value::{Tensor, TensorRef};
-
+use super::batch::{Batch, Job};
+use super::decoder_graph::{DecoderGraph, Keep, Reading};
 use super::error::GraphError;
-use super::past::{HeadShape, Past};
-use super::ports::{Dim, Port};
+use super::kept::Kept;
+use super::past::Past;
+use super::rows::{Bounds, Rows};
 use super::runtime::Runtime;
-use super::session::{Graph, Inputs};
 use crate::bundle::manifest::Manifest;
 use crate::cache::CacheState;
 use crate::embeds::Embeds;
 use crate::error::ModelError;
 use crate::model::Forward;
+use crate::schedule::BatchStats;
+
+/// How far a step in a batch may be from the same step alone, relative to the largest value.
+const TOLERANCE: f32 = 1e-2;
 
 pub(super) struct Decoder {
-    graph: Graph,
-    layers: usize,
-    head: HeadShape,
-    hidden: usize,
-    /// Logits of a position; 0 for a model that speaks no word.
-    vocab_size: usize,
-    dim: usize,
+    graph: DecoderGraph,
+    batch: Arc<Batch>,
+    /// Whether steps may meet others: the options want it, and the graph has shown that it can.
+    is_batched: bool,
+    wants_batches: bool,
     positions: usize,
-    /// Names of the past's inputs and the present's outputs, in the order of [`Past::tensors`].
-    names: Vec<(String, String)>,
-}
-
-/// Which positions' logits are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
-    Last,
-    All,
 }
 
 impl Decoder {
     pub(super) fn load(runtime: &Runtime, path: &Path, manifest: &Manifest) -> Result<Self, GraphError> {
-        let lm = &manifest.language_model;
-        let (batch, len, past, total) =
-            (Dim::Open("batch"), Dim::Open("len"), Dim::Open("past"), Dim::Open("past + len"));
-        let cached = |len| [batch, Dim::Is(lm.num_key_value_heads), len, Dim::Is(lm.head_dim)];
-        let mut inputs = vec![
-            Port::f32("inputs_embeds", [batch, len, Dim::Is(lm.hidden_size)]),
-            Port::i64("attention_mask", [batch, total]),
-            Port::i64("num_logits_to_keep", []),
-        ];
-        let mut outputs = vec![Port::f32("retrieval_embedding", [batch, len, Dim::Is(manifest.retrieval.dim)])];
-        if manifest.speaks() {
-            outputs.push(Port::f32("logits", [batch, Dim::Open("kept"), Dim::Is(lm.vocab_size)]));
-        }
-        let layers = 0..lm.num_hidden_layers;
-        let names: Vec<(String, String)> = layers
-            .flat_map(|layer| {
-                ["key", "value"]
-                    .map(|part| (format!("past_key_values.{layer}.{part}"), format!("present.{layer}.{part}")))
-            })
-            .collect();
-        inputs.extend(names.iter().map(|(name, _)| Port::f32(name, cached(past))));
-        outputs.extend(names.iter().map(|(_, name)| Port::f32(name, cached(total))));
-        let name = ("decoder_model_merged", path);
+        let graph = DecoderGraph::load(runtime, path, manifest)?;
         Ok(Self {
-            graph: Graph::load(runtime, name, runtime.intra_threads(), &inputs, &outputs)?,
-            layers: lm.num_hidden_layers as usize,
-            head: HeadShape { heads: lm.num_key_value_heads as usize, width: lm.head_dim as usize },
-            hidden: manifest.hidden_size(),
-            vocab_size: if manifest.speaks() { manifest.vocab_size() } else { 0 },
-            dim: manifest.dim(),
-            positions: lm.max_position_embeddings as usize,
-            names,
+            batch: Arc::new(Batch::new(graph.shape(), runtime.batch())),
+            is_batched: false,
+            wants_batches: runtime.batch().is_on(),
+            positions: manifest.language_model.max_position_embeddings as usize,
+            graph,
         })
     }
 
     /// A past of nothing.
     pub(super) fn past(&self) -> Past {
-        Past::empty(self.head, self.layers)
+        Past::empty(self.graph.shape(), self.batch.clone())
+    }
+
+    pub(super) fn batch_stats(&self) -> Option<BatchStats> {
+        self.is_batched.then(|| self.batch.stats())
     }
 
     pub(super) fn run(&self, embeds: &Embeds, past: &mut Past, keep: Keep) -> Result<Forward, ModelError> {
         self.check(embeds, past)?;
-        let (added, cached) = (embeds.len(), past.len());
-        let total = cached + added;
-        let forward = self.graph.run(self.inputs(embeds, past, keep)?, |out| {
-            let kept = if keep == Keep::All { added } else { 1 };
-            let logits = match self.vocab_size {
-                0 => Vec::new(),
-                width => out.values("logits", &[1, kept, width])?,
-            };
-            let retrieval = out.values("retrieval_embedding", &[1, added, self.dim])?;
-            let shape = [1, self.head.heads, total, self.head.width];
-            let present = self.names.iter().map(|(_, name)| out.take(name, &shape)).collect::<Result<_, _>>()?;
-            Ok((Forward { logits, retrieval }, present))
-        });
-        // Everything has succeeded by now; before, the past was only lent.
-        let (forward, present) = forward?;
-        past.replace(total, present);
+        let forward = if self.is_batched && embeds.len() == 1 && past.len() > 0 {
+            let job = Job { row: embeds.data().to_vec(), slot: past.slot().clone(), len: past.len() };
+            self.batch.step(&self.graph, past.member(), job)?
+        } else {
+            let mut own = past.own()?;
+            self.graph.alone(embeds.data(), own.get_or_insert_with(Kept::nothing), keep)?
+        };
+        past.grow(embeds.len());
         Ok(forward)
     }
 
-    fn inputs<'v>(&'v self, embeds: &'v Embeds, past: &'v Past, keep: Keep) -> Result<Inputs<'v>, GraphError> {
-        let failed = |error: ort::Error| self.graph.failed(&error);
-        let (added, total) = (embeds.len(), past.len() + embeds.len());
-        let rows = TensorRef::from_array_view(([1, added, self.hidden], embeds.data())).map_err(failed)?;
-        let mask = Tensor::from_array(([1, total], vec![1i64; total])).map_err(failed)?;
-        let count = i64::from(keep == Keep::Last);
-        let count = Tensor::from_array((Vec::<usize>::new(), vec![count])).map_err(failed)?;
-        let mut inputs: Inputs<'v> = vec![
-            ("inputs_embeds".into(), rows.into()),
-            ("attention_mask".into(), mask.into()),
-            ("num_logits_to_keep".into(), count.into()),
-        ];
-        inputs.extend(self.names.iter().zip(past.lend()?).map(|((name, _), tensor)| (name.into(), tensor)));
-        Ok(inputs)
+    /// Tries a batch of two rows, one of them padded and with a hole, against the same steps alone. A graph that reads a
+    /// batch otherwise is used one row at a time.
+    pub(super) fn try_batch(&mut self, row: &Embeds) {
+        if !self.wants_batches {
+            return;
+        }
+        let why = if !self.graph.takes_batches() {
+            Some("the graph's inputs are of one row")
+        } else {
+            match self.batch_differs(row.data()) {
+                Ok(false) => None,
+                Ok(true) => Some("rows of a batch come out otherwise than alone"),
+                Err(error) => {
+                    tracing::debug!(%error, "a batch of two");
+                    Some("the graph fails for a batch")
+                }
+            }
+        };
+        self.is_batched = why.is_none();
+        if let Some(why) = why {
+            tracing::warn!("concurrent conversations will not share passes: {why}");
+        }
+    }
+
+    fn batch_differs(&self, row: &[f32]) -> Result<bool, GraphError> {
+        let mut alone = [Kept::nothing(), Kept::nothing()];
+        let twice = [row, row].concat();
+        self.graph.alone(row, &mut alone[0], Keep::Last)?;
+        self.graph.alone(&twice, &mut alone[1], Keep::Last)?;
+        let slots = alone.map(|kept| Arc::new(parking_lot::Mutex::new(Some(kept))));
+        let mut rows = Rows::new(self.graph.shape(), Bounds { rows_max: 2, bytes_max: usize::MAX });
+        let mut last = Vec::new();
+        for stepping in [&slots[1..], &slots[..]] {
+            rows.admit(&slots)?;
+            let seats = rows.admit(stepping)?;
+            let mut embeds = vec![0.0; twice.len()];
+            seats.iter().for_each(|seat| embeds[seat * row.len()..(seat + 1) * row.len()].copy_from_slice(row));
+            let past = rows.tensors().iter().map(Into::into).collect();
+            let reading = Reading { rows: 2, added: 1, cached: rows.total(), keep: Keep::Last };
+            let read = self.graph.run(&embeds, rows.mask(&seats), past, reading)?;
+            rows.advance(read.present, &seats);
+            last = read.forwards;
+        }
+        // One has read two positions now, the other four.
+        for (found, positions) in last.into_iter().zip([2, 4]) {
+            let found = found?;
+            let mut kept = Kept::nothing();
+            let expected = self.graph.alone(&row.repeat(positions), &mut kept, Keep::Last)?;
+            let at = expected.retrieval.len() - found.retrieval.len();
+            if is_far(&found.logits, &expected.logits) || is_far(&found.retrieval, &expected.retrieval[at..]) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn check(&self, embeds: &Embeds, past: &Past) -> Result<(), ModelError> {
-        if !past.fits(self.head, self.layers) {
+        if !past.fits(self.graph.shape()) {
             return Err(ModelError::ForeignCache);
         }
         if embeds.is_empty() {
             return Err(ModelError::Empty { what: "forward" });
         }
-        if embeds.width() != self.hidden {
-            return Err(ModelError::WrongWidth { expected: self.hidden, found: embeds.width() });
+        if embeds.width() != self.graph.hidden() {
+            return Err(ModelError::WrongWidth { expected: self.graph.hidden(), found: embeds.width() });
         }
         let (cached, added, limit) = (past.len(), embeds.len(), self.positions);
         if cached + added > limit {
@@ -130,4 +135,9 @@ impl Decoder {
         }
         Ok(())
     }
+}
+
+fn is_far(found: &[f32], expected: &[f32]) -> bool {
+    let largest = expected.iter().fold(1.0f32, |most, value| most.max(value.abs()));
+    found.iter().zip(expected).any(|(a, b)| (a - b).abs() > TOLERANCE * largest)
 }

@@ -21,7 +21,7 @@ pub(super) struct Embed {
 impl Embed {
     pub(super) fn load(runtime: &Runtime, path: &Path, manifest: &Manifest) -> Result<Self, GraphError> {
         let lm = &manifest.language_model;
-        let (batch, len) = (Dim::Open("batch"), Dim::Open("len"));
+        let (batch, len) = (Dim::Batch, Dim::Open("len"));
         let inputs = [Port::i64("input_ids", [batch, len])];
         let outputs = [Port::f32("inputs_embeds", [batch, len, Dim::Is(lm.hidden_size)])];
         // Looking rows up gains nothing from threads.

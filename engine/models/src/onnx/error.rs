@@ -80,4 +80,10 @@ pub enum GraphError {
         /// The output's name.
         output: String,
     },
+    /// The pass that was to answer ended early.
+    #[error("{graph}: the pass that this step was part of ended unexpectedly; the step can be tried again")]
+    Abandoned {
+        /// The graph's name.
+        graph: &'static str,
+    },
 }

@@ -2,19 +2,25 @@
 //!
 //! This is the only room that names `ort`. `library` finds and checks the shared library before it is loaded
 //! (`elf`), `runtime` loads it once a process, `session` and `ports` hold a graph to what the manifest promises, and
-//! `embed`, `decoder`, `vision` and `map` each know the inputs and outputs of one graph. [`OnnxModel`] puts them together.
+//! `embed`, `decoder_graph`, `vision` and `map` each know the inputs and outputs of one graph. Keys and values are in
+//! `kept` while a sequence reads alone, and in `rows` while its steps meet those of others (`batch`); `past` and `decoder`
+//! hide the difference. [`OnnxModel`] puts them together.
 
+mod batch;
 mod cores;
 mod decoder;
+mod decoder_graph;
 mod device;
 mod elf;
 mod embed;
 mod error;
+mod kept;
 mod library;
 mod map;
 mod model;
 mod past;
 mod ports;
+mod rows;
 mod runtime;
 mod session;
 mod vision;

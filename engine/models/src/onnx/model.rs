@@ -1,6 +1,7 @@
 //! A bundle, loaded and ready to answer.
 
-use super::decoder::{Decoder, Keep};
+use super::decoder::Decoder;
+use super::decoder_graph::Keep;
 use super::embed::Embed;
 use super::map::RetrievalMap;
 use super::past::Past;
@@ -14,6 +15,7 @@ use crate::embeds::Embeds;
 use crate::error::ModelError;
 use crate::image::{Pixels, Preprocessor};
 use crate::model::{Forward, ImageEncoding, Model};
+use crate::schedule::BatchStats;
 use crate::tokenizer::Tokenizer;
 
 /// A FROMAGe-like model: a decoder, an image encoder, and maps between them, as ONNX graphs.
@@ -35,7 +37,7 @@ impl OnnxModel {
         let manifest = bundle.manifest();
         let has_map = manifest.files.contains_key(RETRIEVAL_MAP);
         let map = has_map.then(|| RetrievalMap::load(runtime, &bundle.path(RETRIEVAL_MAP), manifest)).transpose()?;
-        let model = Self {
+        let mut model = Self {
             map,
             tokenizer: Tokenizer::open(&bundle.path(TOKENIZER), manifest, bundle.generation())?,
             embed: Embed::load(runtime, &bundle.path(&bundle.variant().embed_tokens), manifest)?,
@@ -48,12 +50,13 @@ impl OnnxModel {
     }
 
     /// A graph may leave its sizes open and only show them when it runs; better now than in the first conversation.
-    fn trial(&self) -> Result<(), ModelError> {
+    fn trial(&mut self) -> Result<(), ModelError> {
         let start = self.bundle.generation().bos_token_id.unwrap_or(0);
         let rows = self.embed(&[start])?;
         let mut cache = self.new_cache();
         self.forward(&rows, &mut cache)?;
         self.forward(&rows, &mut cache)?;
+        self.decoder.try_batch(&rows);
         let (width, height) = (self.preprocessor().width(), self.preprocessor().height());
         let grey = Pixels::new(width, height, vec![0.1; 3 * width as usize * height as usize]);
         match self.vision.run(grey.as_slice()) {
@@ -115,6 +118,10 @@ impl Model for OnnxModel {
 
     fn encode_images(&self, images: &[Pixels]) -> Result<Vec<ImageEncoding>, ModelError> {
         self.vision.run(images)
+    }
+
+    fn batch_stats(&self) -> Option<BatchStats> {
+        self.decoder.batch_stats()
     }
 
     fn encoder_fingerprint(&self) -> Option<[u8; 32]> {

@@ -1,74 +1,64 @@
-//! Keys and values of what a decoder has read, as ONNX Runtime made them.
-//!
-//! Between steps nothing is copied: what a pass returns as `present` is moved here and lent to the next pass as
-//! `past_key_values`. Only truncating and cloning touch the memory.
+//! The past of one sequence: a [`Cache`](crate::Cache) in the decoder's terms.
 
-use ort::memory::Allocator;
-use ort::session::SessionInputValue;
-use ort::value::{DynValue, Tensor};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
+
+use super::batch::Batch;
 use super::error::GraphError;
-use super::reason;
+use super::kept::{HeadShape, Kept, Slot};
 use crate::cache::CacheState;
 use crate::error::ModelError;
-
-/// Sizes of a key or value: `[1, heads, len, width]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct HeadShape {
-    pub(super) heads: usize,
-    pub(super) width: usize,
-}
+use crate::schedule::Member;
 
 /// The past of one sequence.
 pub(super) struct Past {
     shape: HeadShape,
-    layers: usize,
     len: usize,
-    /// Key and value of layer 0, of layer 1, ...; none while nothing was read.
-    tensors: Vec<DynValue>,
+    slot: Arc<Slot>,
+    batch: Arc<Batch>,
+    member: Member,
 }
 
 impl Past {
-    /// The past of a sequence that has not begun.
-    pub(super) fn empty(shape: HeadShape, layers: usize) -> Self {
-        Self { shape, layers, len: 0, tensors: Vec::new() }
+    /// The past of a sequence that has not begun; `batch` is where its steps may meet others.
+    pub(super) fn empty(shape: HeadShape, batch: Arc<Batch>) -> Self {
+        Self { shape, len: 0, slot: Arc::new(Mutex::new(Some(Kept::nothing()))), member: batch.new_member(), batch }
     }
 
     /// Whether it is the past of a decoder of this shape.
-    pub(super) fn fits(&self, shape: HeadShape, layers: usize) -> bool {
-        (self.shape, self.layers) == (shape, layers)
+    pub(super) fn fits(&self, shape: HeadShape) -> bool {
+        self.shape == shape
     }
 
-    /// Keys and values, lent to a pass.
-    pub(super) fn lend(&self) -> Result<Vec<SessionInputValue<'_>>, GraphError> {
-        if self.len > 0 {
-            return Ok(self.tensors.iter().map(SessionInputValue::from).collect());
+    pub(super) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    pub(super) fn member(&self) -> Member {
+        self.member
+    }
+
+    /// Counts positions that a pass has added.
+    pub(super) fn grow(&mut self, added: usize) {
+        self.len += added;
+    }
+
+    /// Its keys and values in memory of their own, taken out of the batch if they are there.
+    pub(super) fn own(&self) -> Result<MutexGuard<'_, Option<Kept>>, GraphError> {
+        let slot = self.slot.lock();
+        if slot.is_some() {
+            return Ok(slot);
         }
-        // An array of length zero cannot be handed over; an allocator makes a tensor of it.
-        let nothing = || Tensor::<f32>::new(&Allocator::default(), [1, self.shape.heads, 0, self.shape.width]);
-        std::iter::repeat_with(nothing).take(2 * self.layers).map(|tensor| Ok(tensor.map_err(failed)?.into())).collect()
+        // The batch is locked before any slot.
+        drop(slot);
+        self.batch.release(&self.slot)?;
+        Ok(self.slot.lock())
     }
 
-    /// Puts the present in the past's place.
-    pub(super) fn replace(&mut self, len: usize, tensors: Vec<DynValue>) {
-        (self.len, self.tensors) = (len, tensors);
-    }
-
-    /// The first `len` positions of every key and value.
-    fn first(&self, len: usize) -> Result<Self, GraphError> {
-        let HeadShape { heads, width } = self.shape;
-        let mut first = Self::empty(self.shape, self.layers);
-        if len == 0 {
-            return Ok(first);
-        }
-        let cut = |tensor: &DynValue| -> ort::Result<DynValue> {
-            let (_, values) = tensor.try_extract_tensor::<f32>()?;
-            let heads_kept = values.chunks_exact(self.len * width).map(|head| &head[..len * width]);
-            let kept = heads_kept.collect::<Vec<_>>().concat();
-            Ok(Tensor::from_array(([1, heads, len, width], kept))?.into_dyn())
-        };
-        first.replace(len, self.tensors.iter().map(cut).collect::<ort::Result<_>>().map_err(failed)?);
-        Ok(first)
+    fn first(&self, len: usize) -> Result<Kept, GraphError> {
+        let own = self.own()?;
+        own.as_ref().map_or_else(|| Ok(Kept::nothing()), |kept| kept.first(self.shape, len))
     }
 }
 
@@ -78,19 +68,35 @@ impl CacheState for Past {
     }
 
     fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
-        *self = self.first(len)?;
+        let first = self.first(len)?;
+        *self.slot.lock() = Some(first);
+        self.len = len;
         Ok(())
     }
 
     fn try_clone(&self) -> Result<Box<dyn CacheState>, ModelError> {
-        Ok(Box::new(self.first(self.len)?))
+        let mut clone = Past::empty(self.shape, self.batch.clone());
+        *clone.slot.lock() = Some(self.first(self.len)?);
+        clone.len = self.len;
+        Ok(Box::new(clone))
     }
 
     fn bytes(&self) -> usize {
-        self.tensors.len() * self.shape.heads * self.len * self.shape.width * size_of::<f32>()
+        self.len * self.shape.bytes()
+    }
+
+    fn rest(&mut self) -> Result<(), ModelError> {
+        self.batch.leave(self.member);
+        drop(self.own()?);
+        Ok(())
     }
 }
 
-fn failed(error: ort::Error) -> GraphError {
-    GraphError::Run { graph: "decoder_model_merged", why: reason(&error) }
+impl Drop for Past {
+    fn drop(&mut self) {
+        self.batch.leave(self.member);
+        if self.slot.lock().is_none() {
+            self.batch.vacate(&self.slot);
+        }
+    }
 }

@@ -11,6 +11,8 @@ use super::error::GraphError;
 pub(super) enum Dim {
     /// Left open by the graph.
     Open(&'static str),
+    /// Rows read at once: left open by the graph, or one.
+    Batch,
     /// This size, or left open by the graph.
     Is(u32),
 }
@@ -38,6 +40,7 @@ impl Port {
         };
         let fits = |(dim, size): (&Dim, &i64)| match dim {
             Dim::Open(_) => *size < 0,
+            Dim::Batch => *size < 0 || *size == 1,
             Dim::Is(expected) => *size < 0 || *size == i64::from(*expected),
         };
         *ty == self.element && shape.len() == self.dims.len() && self.dims.iter().zip(shape.iter()).all(fits)
@@ -48,6 +51,7 @@ impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dims = self.dims.iter().map(|dim| match dim {
             Dim::Open(name) => (*name).to_owned(),
+            Dim::Batch => "batch".to_owned(),
             Dim::Is(size) => size.to_string(),
         });
         write!(f, "{} [{}]", self.element, dims.collect::<Vec<_>>().join(", "))

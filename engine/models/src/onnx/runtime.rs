@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::device::Device;
 use super::library::{LibraryError, Places, find};
 use super::{cores, reason};
+use crate::schedule::BatchOptions;
 
 /// How ONNX Runtime is to be loaded and used.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +20,8 @@ pub struct RuntimeOptions {
     pub intra_threads: Option<usize>,
     /// Where graphs run.
     pub device: Device,
+    /// How the steps of concurrent conversations are brought together.
+    pub batch: BatchOptions,
 }
 
 /// ONNX Runtime, loaded. Cheap to clone.
@@ -27,6 +30,7 @@ pub struct Runtime {
     loaded: Loaded,
     intra_threads: usize,
     device: Device,
+    batch: BatchOptions,
 }
 
 #[derive(Debug, Clone)]
@@ -53,7 +57,7 @@ impl Runtime {
         let loaded = load_once(options.library)?;
         let intra_threads = options.intra_threads.unwrap_or_else(cores::physical).clamp(1, 256);
         tracing::debug!(library = %loaded.path.display(), version = loaded.version, intra_threads, device = %options.device, "ONNX Runtime");
-        Ok(Self { loaded, intra_threads, device: options.device })
+        Ok(Self { loaded, intra_threads, device: options.device, batch: options.batch })
     }
 
     /// The library in use.
@@ -74,6 +78,10 @@ impl Runtime {
     /// Threads a graph computes with.
     pub fn intra_threads(&self) -> usize {
         self.intra_threads
+    }
+
+    pub(super) fn batch(&self) -> BatchOptions {
+        self.batch
     }
 
     pub(super) fn environment(&self) -> &Environment {

@@ -7,18 +7,19 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use ort::session::{Session, SessionInputValue, SessionOutputs};
-use ort::value::{TensorElementType, ValueType};
+use ort::value::{Outlet, TensorElementType, ValueType};
 use parking_lot::Mutex;
 
 use super::device::Device;
 use super::error::GraphError;
-use super::ports::{Port, check_ports};
+use super::ports::{Dim, Port, check_ports};
 use super::reason;
 use super::runtime::Runtime;
 
 /// A loaded graph.
 pub(super) struct Graph {
     name: &'static str,
+    is_of_one_row: bool,
     session: Mutex<Session>,
 }
 
@@ -41,7 +42,19 @@ impl Graph {
             let known = inputs.iter().map(|port| port.name.clone()).collect();
             return Err(GraphError::UnknownInput { graph: name, name: unknown.name().into(), known });
         }
-        Ok(Self { name, session: Mutex::new(session) })
+        let is_fixed =
+            |found: &Outlet| matches!(found.dtype(), ValueType::Tensor { shape, .. } if shape.first() == Some(&1));
+        let batched = |port: &&Port| port.dims.first() == Some(&Dim::Batch);
+        let is_of_one_row = inputs
+            .iter()
+            .filter(batched)
+            .any(|port| session.inputs().iter().any(|found| found.name() == port.name && is_fixed(found)));
+        Ok(Self { name, is_of_one_row, session: Mutex::new(session) })
+    }
+
+    /// Whether the file says that there is one row and never more.
+    pub(super) fn is_of_one_row(&self) -> bool {
+        self.is_of_one_row
     }
 
     /// Runs the graph and hands its answers to `read`.
@@ -69,6 +82,17 @@ pub(super) struct Answers<'s> {
 impl Answers<'_> {
     /// A copy of an output's values, which must have this shape and no NaN.
     pub(super) fn values(&self, output: &str, shape: &[usize]) -> Result<Vec<f32>, GraphError> {
+        self.numbers(output, self.floats(output, shape)?)
+    }
+
+    /// The same row by row: one with a NaN does not spoil the others.
+    pub(super) fn rows(&self, output: &str, shape: &[usize]) -> Result<Vec<Result<Vec<f32>, GraphError>>, GraphError> {
+        let values = self.floats(output, shape)?;
+        let width = values.len() / shape.first().copied().unwrap_or(1).max(1);
+        Ok(values.chunks_exact(width.max(1)).map(|row| self.numbers(output, row)).collect())
+    }
+
+    fn floats(&self, output: &str, shape: &[usize]) -> Result<&[f32], GraphError> {
         let Some(value) = self.outputs.get(output) else {
             return Err(self.absent(output));
         };
@@ -76,6 +100,10 @@ impl Answers<'_> {
             .try_extract_tensor::<f32>()
             .map_err(|error| GraphError::Run { graph: self.graph, why: reason(&error) })?;
         self.check_shape(output, shape, found)?;
+        Ok(values)
+    }
+
+    fn numbers(&self, output: &str, values: &[f32]) -> Result<Vec<f32>, GraphError> {
         if values.iter().any(|value| value.is_nan()) {
             return Err(GraphError::NotANumber { graph: self.graph, output: output.into() });
         }
