@@ -51,7 +51,7 @@ pub struct Query {
     /// Width of the graph's beam; `None` leaves it to `recall`.
     pub ef: Option<usize>,
     /// Share of the true hits that a search should find, 0.80 to 0.999: the beam that reached it when the graph was
-    /// built is used. `None`: 0.95.
+    /// built is used, for queries as far from the rows as this one is. `None`: 0.95.
     pub recall: Option<f32>,
 }
 

@@ -45,6 +45,9 @@ pub struct Query<'a> {
     pub k: usize,
     /// Width of a graph's beam; below `k` it counts as `k`. A scan ignores it.
     pub ef: usize,
+    /// Recall (0.80 to 0.999) for which a frozen graph chooses the beam itself, by how far the query turns out to be
+    /// from its rows; `ef` then does not count.
+    pub recall: Option<f32>,
     /// Neighbours with a lower score are left out.
     pub min_score: Option<f32>,
     /// Rows for which it says `false` are left out; they are still walked through. None: every row counts.
@@ -57,7 +60,7 @@ impl<'a> Query<'a> {
     /// The `k` nearest of all rows, with a beam of 64.
     #[must_use]
     pub fn new(vector: &'a [f32], k: usize) -> Self {
-        Self { vector, k, ef: 64, min_score: None, allow: None, cancelled: None }
+        Self { vector, k, ef: 64, recall: None, min_score: None, allow: None, cancelled: None }
     }
 
     /// The beam's width in use: `ef`, but not below `k` nor above `rows`, and at least 1.
@@ -101,6 +104,7 @@ impl fmt::Debug for Query<'_> {
             .field("dim", &self.vector.len())
             .field("k", &self.k)
             .field("ef", &self.ef)
+            .field("recall", &self.recall)
             .field("min_score", &self.min_score)
             .field("filtered", &self.allow.is_some())
             .finish_non_exhaustive()

@@ -149,6 +149,7 @@ impl MemoryGraph {
             vector: ask.vector,
             k: ask.limit,
             ef,
+            recall: None,
             min_score: ask.query.score_min,
             allow: Some(&allows),
             cancelled: Some(ask.cancelled),

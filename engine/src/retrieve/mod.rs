@@ -143,6 +143,7 @@ fn search_rows(
         vector: ask.vector,
         k: ask.limit,
         ef: ask.query.ef.unwrap_or(EF_TYPICAL).max(ask.limit),
+        recall: None,
         min_score: ask.query.score_min,
         allow: if allowed.all() { None } else { Some(&allows) },
         cancelled: Some(ask.cancelled),
@@ -151,8 +152,10 @@ fn search_rows(
         match graph(segment) {
             Ok(Some(graph)) => {
                 stats.graph_segments += 1;
-                let recall = ask.query.recall.unwrap_or(RECALL_DEFAULT);
-                query.ef = ask.query.ef.unwrap_or_else(|| graph.ef_for(recall, query.k));
+                match ask.query.ef {
+                    Some(ef) => query.ef = ef,
+                    None => query.recall = Some(ask.query.recall.unwrap_or(RECALL_DEFAULT)),
+                }
                 return SCRATCH.with_borrow_mut(|scratch| {
                     graph.search(rows, &query, scratch)?.iter().copied().for_each(each);
                     Ok(())

@@ -38,6 +38,12 @@ impl Rule {
         Self { k, tolerance, margin, width: Self::ENTRIES_PER_PLACE * ef.max(k), filtered: false }
     }
 
+    /// With room for stepping stones, where not every node counts.
+    fn with_stones(self) -> Self {
+        let width = if self.filtered { self.width.saturating_mul(STONES_PER_PLACE) } else { self.width };
+        Self { width, ..self }
+    }
+
     /// The rule of a beam of a fixed width, in which all entries are answers.
     pub(crate) fn fixed(width: usize) -> Self {
         Self { k: width, width, ..Self::default() }
@@ -77,11 +83,26 @@ impl Beam {
     pub(super) fn start(&mut self, rule: Rule) {
         self.entries.clear();
         self.counting.clear();
-        self.rule = rule;
-        if rule.filtered {
-            self.rule.width = rule.width.saturating_mul(STONES_PER_PLACE);
-        }
+        self.rule = rule.with_stones();
         (self.floor, self.next, self.overgrown) = (i32::MIN, 0, false);
+    }
+
+    /// From now on another rule says when to end. For the same `k`, and no more tolerant than the one before.
+    pub(super) fn go_by(&mut self, rule: Rule) {
+        self.rule = rule.with_stones();
+        self.see_floor();
+    }
+
+    #[inline]
+    fn see_floor(&mut self) {
+        if let Some(kth) = self.kth() {
+            self.floor = kth.saturating_sub(self.rule.tolerance.max(self.rule.margin));
+        }
+    }
+
+    /// The score at a place from 0, of a node that counts or of another; of the last where there are fewer.
+    pub(super) fn score_at(&self, place: usize) -> Option<i32> {
+        self.entries.get(place).or(self.entries.last()).map(|entry| score_of(*entry))
     }
 
     /// Score of the `k`-th best that counts.
@@ -118,9 +139,7 @@ impl Beam {
                 self.counting.insert(at, score);
             }
         }
-        if let Some(kth) = self.kth() {
-            self.floor = kth.saturating_sub(self.rule.tolerance.max(self.rule.margin));
-        }
+        self.see_floor();
     }
 
     /// The best node not yet expanded, which from now on is; `None` when what is left is too far.

@@ -5,16 +5,28 @@
 //! So an easy query, whose neighbours stand out, ends early, and a hard one, among many that are nearly as good, goes
 //! on for longer than a beam of a fixed width would. (Ending by distance and not by count: Peng et al. 2023, "Efficient
 //! approximate nearest neighbor search in multi-dimensional databases"; Al-Jazzazi et al. 2025, arXiv:2505.15636.)
+//!
+//! Queries from language lie further from all rows than rows do from each other, and need wider beams. A search sees
+//! which kind its query is of after [`LOOK_AFTER`] steps, by the tenth best score that it has met: rows reach
+//! [`Calibration::near`]`[0]` thirty-nine times in forty, and what stays below is *far*, in three degrees. Each degree has
+//! beams of its own, measured on queries of that degree: rows left out, training queries, or, without those, rows that
+//! were pushed away.
 
+/// Steps of a walk before it looks how far the query is.
+pub(crate) const LOOK_AFTER: usize = 6;
 /// Gaps that are kept, at ranks 1, 2, 4 ...
 pub(crate) const RANKS: usize = 16;
-/// Kinds of query: those like the rows, and those like the training queries.
-pub(crate) const KINDS: usize = 2;
+/// Degrees of distance between a query and the rows: as rows are from each other, and three beyond.
+pub(crate) const DEGREES: usize = 4;
+/// The beam where none was seen to reach a recall.
+const WIDEST: usize = 1024;
+/// Below every score of unit vectors.
+const NEVER: f32 = -2.0;
 /// Recall@10 for which the beam is kept.
 pub(crate) const TARGETS: [f32; 8] = [0.80, 0.85, 0.90, 0.95, 0.97, 0.98, 0.99, 0.999];
 
 /// Measures of a graph.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Calibration {
     /// What a score by the first level of codes may be off.
     pub(crate) coarse_error: f32,
@@ -22,8 +34,17 @@ pub(crate) struct Calibration {
     pub(crate) fine_error: f32,
     /// How far the score falls from the best to rank `2^i`, on average.
     pub(crate) gaps: [f32; RANKS],
-    /// The beam that reaches each of [`TARGETS`]; 0 where none was seen to. Second: for training queries.
-    pub(crate) beams: [[u32; TARGETS.len()]; KINDS],
+    /// Scores after the first steps below which a query is of the next degree, falling.
+    pub(crate) near: [f32; DEGREES - 1],
+    /// For each degree the beam that reaches each of [`TARGETS`]; 0 where none was seen to.
+    pub(crate) beams: [[u16; TARGETS.len()]; DEGREES],
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        let (gaps, beams) = ([0.0; RANKS], [[0; TARGETS.len()]; DEGREES]);
+        Self { coarse_error: 0.0, fine_error: 0.0, gaps, near: [NEVER; DEGREES - 1], beams }
+    }
 }
 
 impl Calibration {
@@ -41,11 +62,23 @@ impl Calibration {
         self.gap(ef) - self.gap(k)
     }
 
-    /// The beam for a recall: the wider of what both kinds of query need.
-    pub(crate) fn beam(&self, recall: f32) -> usize {
+    /// How far from the rows a query is whose walk has come to that score in its first steps.
+    pub(crate) fn degree(&self, nearness: f32) -> usize {
+        self.near.iter().filter(|near| nearness < **near).count()
+    }
+
+    /// The widest beam that a recall may take.
+    pub(crate) fn widest(&self, recall: f32) -> usize {
+        (0..DEGREES).map(|degree| self.beam(recall, degree)).max().unwrap_or(WIDEST)
+    }
+
+    /// The beam for a recall and a query of that degree.
+    pub(crate) fn beam(&self, recall: f32, degree: usize) -> usize {
         let at = TARGETS.iter().position(|target| *target >= recall - 1e-6).unwrap_or(TARGETS.len() - 1);
-        let widest = self.beams.iter().map(|beams| beams[at]).max().unwrap_or(0) as usize;
-        if widest > 0 { widest } else { 1024 }
+        match self.beams[degree.min(DEGREES - 1)][at] {
+            0 => WIDEST,
+            beam => beam.into(),
+        }
     }
 }
 
@@ -68,8 +101,18 @@ mod tests {
     #[test]
     fn the_beam_of_a_recall() {
         let mut calibration = Calibration::default();
-        assert_eq!(calibration.beam(0.95), 1024);
-        calibration.beams = [[4, 5, 6, 12, 20, 24, 40, 0], [4, 5, 9, 30, 0, 0, 80, 0]];
-        assert_eq!([0.5, 0.9, 0.94, 0.99].map(|recall| calibration.beam(recall)), [4, 9, 30, 80]);
+        assert_eq!(calibration.beam(0.95, 0), 1024);
+        calibration.beams[0] = [4, 5, 6, 12, 20, 24, 40, 0];
+        calibration.beams[2] = [4, 5, 9, 30, 0, 0, 80, 0];
+        assert_eq!([0.5, 0.9, 0.94, 0.99, 0.999].map(|recall| calibration.beam(recall, 0)), [4, 6, 12, 40, 1024]);
+        assert_eq!([0.5, 0.9, 0.97, 0.99].map(|recall| calibration.beam(recall, 2)), [4, 9, 1024, 80]);
+    }
+
+    #[test]
+    fn a_query_is_far_when_what_it_meets_is() {
+        let mut calibration = Calibration::default();
+        assert_eq!(calibration.degree(-1.0), 0);
+        calibration.near = [0.7, 0.5, NEVER];
+        assert_eq!([0.8, 0.7, 0.6, 0.1, f32::NAN].map(|score| calibration.degree(score)), [0, 0, 1, 2, 0]);
     }
 }

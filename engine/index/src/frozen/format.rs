@@ -4,18 +4,18 @@
 //!  byte  0        8         10     11     12       14     16
 //!       ┌────────┬─────────┬──────┬──────┬────────┬─────────┐
 //!       │ magic  │ version │ kind │ zero │ degree │ centres │
-//!       │FRMGRAPH│ u16 = 1 │ u8   │ u8   │ u16    │ u16     │
+//!       │FRMGRAPH│ u16 = 2 │ u8   │ u8   │ u16    │ u16     │
 //!       └────────┴─────────┴──────┴──────┴────────┴─────────┘
 //!  byte 16     20     24      28      32       36      40              48     52
 //!       ┌──────┬──────┬───────┬───────┬────────┬───────┬───────────────┬──────┬─────────┐
 //!       │ dim  │ rows │ nodes │ entry │ groups │ twins │ length, bytes │ beam │ learned │
 //!       │ u32  │ u32  │ u32   │ u32   │ u32    │ u32   │ u64           │ u32  │ u32     │
 //!       └──────┴──────┴───────┴───────┴────────┴───────┴───────────────┴──────┴─────────┘
-//!  byte 56       60              64            68       72                  136                    200    256
-//!       ┌───────┬───────────────┬─────────────┬────────┬───────────────────┬──────────────────────┬──────┐
-//!       │ width │ coarse error  │ fine error  │ posts  │ gaps              │ beams by recall      │ zero │
-//!       │ f32   │ f32           │ f32         │ u32    │ f32 × 16          │ u32 × 8, twice       │      │
-//!       └───────┴───────────────┴─────────────┴────────┴───────────────────┴──────────────────────┴──────┘
+//!  byte 56       60              64            68       72         136                  200       212    256
+//!       ┌───────┬───────────────┬─────────────┬────────┬──────────┬────────────────────┬─────────┬──────┐
+//!       │ width │ coarse error  │ fine error  │ posts  │ gaps     │ beams by recall    │ near    │ zero │
+//!       │ f32   │ f32           │ f32         │ u32    │ f32 × 16 │ u16 × 8, 4 degrees │ f32 × 3 │      │
+//!       └───────┴───────────────┴─────────────┴────────┴──────────┴────────────────────┴─────────┴──────┘
 //!
 //!  mean        f32 × dim                       the grid of the codes, see `grid`
 //!  step        f32 × dim
@@ -34,7 +34,7 @@
 //!
 //! Rows with one and the same vector are one node, under the lowest of them; the others are its *twins* and come back
 //! with it. So thousands of equal pictures cannot fill each other's lists. Nodes are numbered so that neighbours lie
-//! near each other. `gaps`, the errors and the beams are what [`Calibration`] holds. No checksum lies inside: storage
+//! near each other. `gaps`, the errors, the beams and `near` are what [`Calibration`] holds. No checksum lies inside: storage
 //! keeps one over the whole.
 
 use std::borrow::Cow;

@@ -79,6 +79,11 @@ impl Grid<'_> {
         grid
     }
 
+    /// The standard deviation of each dimension.
+    pub(crate) fn deviations(&self) -> Vec<f32> {
+        self.step.iter().map(|step| step * MIDDLE / REACH).collect()
+    }
+
     /// A row in steps, 0 at the lowest code.
     fn steps<'g>(&'g self, row: &'g [f32]) -> impl Iterator<Item = f32> + 'g {
         row.iter().zip(self.mean.iter()).zip(self.step.iter()).map(|((x, mean), step)| (x - mean) / step + MIDDLE)

@@ -1,6 +1,6 @@
 //! The first 256 bytes of a graph, field by field, and the cutting of what follows into sections.
 
-use super::calibration::{Calibration, KINDS, RANKS, TARGETS};
+use super::calibration::{Calibration, DEGREES, RANKS, TARGETS};
 use super::info::{ALIGNMENT, GraphError, GraphInfo, HEADER_BYTES, Kind, MAGIC, NODES_MAX, VERSION};
 
 /// Dimensions at most.
@@ -49,7 +49,7 @@ impl Header<'_> {
         let (centres, posts) = (self.u16(14), self.u32(68));
         self.require((centres == 0) == (posts == 0), 14, "centres", centres.into())?;
         self.require(posts <= nodes && u32::from(centres) <= posts, 68, "posts", posts.into())?;
-        for offset in (200..HEADER_BYTES).step_by(4) {
+        for offset in (212..HEADER_BYTES).step_by(4) {
             self.require(self.u32(offset) == 0, offset, "a reserved field", self.u32(offset).into())?;
         }
         let info = GraphInfo {
@@ -67,7 +67,7 @@ impl Header<'_> {
         Ok((info, groups as usize, centres.into()))
     }
 
-    /// What the builder measured; finite, and no gap or error below zero.
+    /// What the builder measured; finite, no gap or error below zero, and the degrees in their order.
     pub(super) fn calibration(&self) -> Result<Calibration, GraphError> {
         let mut calibration =
             Calibration { coarse_error: self.f32(60), fine_error: self.f32(64), ..Calibration::default() };
@@ -79,7 +79,13 @@ impl Header<'_> {
             self.require((0.0..=1e6).contains(&value), offset, "a measure", value.to_bits().into())?;
         }
         for (at, beam) in calibration.beams.as_flattened_mut().iter_mut().enumerate() {
-            *beam = self.u32(136 + 4 * at);
+            *beam = self.u16(136 + 2 * at);
+        }
+        let mut last = 2.0;
+        for (at, near) in calibration.near.iter_mut().enumerate() {
+            *near = self.f32(200 + 4 * at);
+            self.require((-2.0..=last).contains(near), 200 + 4 * at, "a degree's score", near.to_bits().into())?;
+            last = *near;
         }
         Ok(calibration)
     }
@@ -115,12 +121,15 @@ pub(super) fn write(
         put(72 + 4 * at, &gap.to_le_bytes());
     }
     for (at, beam) in calibration.beams.as_flattened().iter().enumerate() {
-        put(136 + 4 * at, &beam.to_le_bytes());
+        put(136 + 2 * at, &beam.to_le_bytes());
+    }
+    for (at, near) in calibration.near.iter().enumerate() {
+        put(200 + 4 * at, &near.to_le_bytes());
     }
     header
 }
 
-const _: () = assert!(72 + 4 * RANKS == 136 && 136 + 4 * TARGETS.len() * KINDS == 200);
+const _: () = assert!(72 + 4 * RANKS == 136 && 136 + 2 * TARGETS.len() * DEGREES == 200);
 
 /// Cuts sections off the bytes, one after another, each at its alignment.
 pub(super) struct Sections<'a> {

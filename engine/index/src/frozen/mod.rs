@@ -24,7 +24,7 @@ mod search;
 mod walk;
 
 pub(crate) use beam::Rule;
-pub(crate) use calibration::{Calibration, KINDS, RANKS, TARGETS};
+pub(crate) use calibration::{Calibration, DEGREES, LOOK_AFTER, RANKS, TARGETS};
 pub(crate) use draft::{Draft, order};
 pub use format::Graph;
 pub(crate) use format::Links;

@@ -49,6 +49,11 @@ impl Scratch {
         self.scanned
     }
 
+    /// Score of the tenth best node that the walk has met, by the first level; of the last when there are fewer.
+    pub(crate) fn nearness(&self) -> f32 {
+        self.beam.score_at(9).map_or(f32::MIN, |product| self.prepared.score(product))
+    }
+
     pub(crate) fn start(&mut self, nodes: usize, beam: super::beam::Rule) {
         self.visited.start(nodes);
         self.beam.start(beam);

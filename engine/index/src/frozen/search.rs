@@ -5,6 +5,7 @@
 //! what may be an answer, not where the walk may go.
 
 use super::beam::Rule;
+use super::calibration::LOOK_AFTER;
 use super::format::Graph;
 use super::scratch::Scratch;
 use super::walk::Walk;
@@ -126,11 +127,11 @@ impl Graph<'_> {
         self.calibration.fine_error
     }
 
-    /// The beam with which recall@`k` was `recall` (0.80 to 0.999) when the graph was built, for the harder of rows
-    /// left out and training queries.
+    /// The beam with which recall@`k` was `recall` (0.80 to 0.999) when the graph was built, for queries that are as near
+    /// to the rows as they are to each other.
     #[must_use]
     pub fn ef_for(&self, recall: f32, k: usize) -> usize {
-        self.calibration.beam(recall) * k.max(10) / 10
+        self.calibration.beam(recall, 0) * k.max(10) / 10
     }
 
     fn check_rows<R: Scored + ?Sized>(&self, rows: &R) -> Result<(), SearchError> {
@@ -145,20 +146,31 @@ impl Graph<'_> {
     fn enter(&self, walk: &Walk<'_>, query: &Query<'_>, scratch: &mut Scratch) -> Option<u32> {
         let k = query.k.max(K_MIN).min(self.info.nodes);
         scratch.prepared.prepare(&self.grid, query.vector);
-        let ef = query.ef.clamp(1, self.info.nodes.max(1));
-        let tolerance = scratch.prepared.products(self.calibration.tolerance(k, ef));
-        scratch.start(
-            self.info.nodes,
-            Rule {
-                filtered: query.allow.is_some(),
-                ..Rule::of(k, ef, tolerance, scratch.prepared.products(self.calibration.coarse_error))
-            },
-        );
+        let ef = query.recall.map_or(query.ef, |recall| self.calibration.widest(recall) * k / 10);
+        scratch.start(self.info.nodes, self.rule(query, ef, scratch));
         if k == 0 || query.k == 0 {
             return None;
         }
         walk.enter(self.info.entry, scratch, |node| self.counts(query, node));
         walk.next(scratch)
+    }
+
+    /// When a walk with a beam of `ef` ends.
+    fn rule(&self, query: &Query<'_>, ef: usize, scratch: &Scratch) -> Rule {
+        let k = query.k.max(K_MIN).min(self.info.nodes);
+        let ef = ef.clamp(1, self.info.nodes.max(1));
+        let products = |difference| scratch.prepared.products(difference);
+        let (tolerance, margin) = (self.calibration.tolerance(k, ef), self.calibration.coarse_error);
+        Rule { filtered: query.allow.is_some(), ..Rule::of(k, ef, products(tolerance), products(margin)) }
+    }
+
+    /// After the first few steps: chooses the beam for the recall asked for by how near the query is to what it has met.
+    fn look(&self, query: &Query<'_>, scratch: &mut Scratch) {
+        if let Some(recall) = query.recall {
+            let degree = self.calibration.degree(scratch.nearness());
+            let k = query.k.max(K_MIN).min(self.info.nodes);
+            scratch.beam.go_by(self.rule(query, self.calibration.beam(recall, degree) * k / 10, scratch));
+        }
     }
 
     /// Fills the beam; `false` when the filter makes that pointless.
@@ -173,6 +185,9 @@ impl Graph<'_> {
             steps += 1;
             walk.ask(node, scratch);
             walk.read(scratch, |near| self.counts(query, near));
+            if steps == LOOK_AFTER {
+                self.look(query, scratch);
+            }
             if scratch.beam.is_overgrown() {
                 return Ok(false);
             }

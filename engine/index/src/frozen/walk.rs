@@ -80,9 +80,19 @@ impl<'w> Walk<'w> {
     /// The whole walk from `entry`.
     pub(crate) fn run(&self, entry: u32, scratch: &mut Scratch) {
         self.enter(entry, scratch, |_| true);
-        while let Some(node) = self.next(scratch) {
-            self.ask(node, scratch);
-            self.read(scratch, |_| true);
-        }
+        self.go_on(scratch);
+    }
+
+    /// The walk after it has entered.
+    pub(crate) fn go_on(&self, scratch: &mut Scratch) {
+        while self.step(scratch) {}
+    }
+
+    /// One step: the best node that was not expanded is; `false` at the end of the walk.
+    pub(crate) fn step(&self, scratch: &mut Scratch) -> bool {
+        let Some(node) = self.next(scratch) else { return false };
+        self.ask(node, scratch);
+        self.read(scratch, |_| true);
+        true
     }
 }

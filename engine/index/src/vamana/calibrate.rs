@@ -1,14 +1,26 @@
-//! What a graph can do, measured on some of its own rows, left out one at a time, and on training queries.
+//! What a graph can do, measured on some of its own rows, left out one at a time, on training queries, and on rows that
+//! were [pushed](super::push) away from the others, as text is from images.
+//!
+//! Rows left out say below which score a query is far, and how wide the beam must be for those that are not.
+//! The far ones fall into degrees of about equal numbers of pushed rows. A degree's beam is the one that its training
+//! queries need, or without enough of them each kind of its pushed rows, and never narrower than that of a nearer degree.
 
 use fromagerie_kernels::{Kernel, dot};
 use rayon::prelude::*;
 
 use super::plan::{Plan, Worker};
+use super::push;
 use crate::Rows;
-use crate::frozen::{Calibration, KINDS, Prepared, RANKS, Rule, TARGETS, Walk, rest_bytes};
+use crate::frozen::{Calibration, DEGREES, LOOK_AFTER, Prepared, RANKS, Rule, TARGETS, Walk, rest_bytes};
 
-/// Queries of each kind.
-const SAMPLE: usize = 160;
+/// Rows left out, and training queries.
+const SAMPLE: usize = 240;
+/// Rows that are pushed away.
+const PUSHED: usize = 512;
+/// Queries of a degree that say what beam it needs, at least.
+const ENOUGH: usize = 20;
+/// One row in this many counts as far from the others.
+const FAR: usize = 40;
 /// Answers looked for.
 const K: usize = 10;
 /// Candidates by codes among which the true answers are looked for.
@@ -32,6 +44,8 @@ pub(super) fn left_out(count: usize) -> usize {
 struct Probe<'p> {
     vector: &'p [f32],
     own: Option<u32>,
+    /// The score by which a walk sees how far it is.
+    nearness: f32,
     answers: Vec<u32>,
     /// From the best to the scores at ranks 1, 2, 4 ...
     gaps: [f32; RANKS],
@@ -57,14 +71,75 @@ pub(super) fn calibrate<R: Rows + Sync + ?Sized>(
         let (from, count) = (training.len() - left_out(training.len()), training.len());
         (from as u32..count as u32).into_par_iter().map(|row| probe(plan, training.row(row), None)).collect()
     });
-    let kinds: [_; KINDS] = [own, asked];
-    for (kind, probes) in kinds.iter().enumerate().filter(|(_, probes)| !probes.is_empty()) {
-        let walk = plan.walk();
-        let recalls = BEAMS.map(|ef| recall(plan, walk, probes, ef, &calibration));
-        calibration.beams[kind] =
-            TARGETS.map(|target| recalls.iter().position(|recall| *recall >= target).map_or(0, |at| BEAMS[at] as u32));
+    let pushed = push::away(plan, PUSHED);
+    let pushed: Vec<_> = pushed.par_chunks_exact(plan.rows.dim()).map(|vector| probe(plan, vector, None)).collect();
+    calibration.near = degrees(&own, &pushed);
+    for degree in 0..DEGREES {
+        let (of_own, of_asked) = (of_degree(&own, degree, &calibration), of_degree(&asked, degree, &calibration));
+        let of_kind = |kind| of_degree(pushed.iter().skip(kind).step_by(push::KINDS), degree, &calibration);
+        let kinds = match degree {
+            0 => vec![of_own, of_asked],
+            _ if of_asked.len() < ENOUGH => (0..push::KINDS).map(of_kind).collect(),
+            _ => vec![of_asked],
+        };
+        let kinds = kinds.iter().filter(|probes| probes.len() >= ENOUGH.min(own.len() / 2));
+        let needed: Vec<_> = kinds.map(|probes| needed(plan, probes, &calibration)).collect();
+        let nearer = degree.checked_sub(1).map(|degree| calibration.beams[degree]);
+        calibration.beams[degree] = needed.into_iter().chain(nearer).reduce(wider).unwrap_or_default();
     }
     calibration
+}
+
+/// Those probes that are of a degree.
+fn of_degree<'a, 'p: 'a>(
+    probes: impl IntoIterator<Item = &'a Probe<'p>>,
+    degree: usize,
+    calibration: &Calibration,
+) -> Vec<&'a Probe<'p>> {
+    probes.into_iter().filter(|probe| calibration.degree(probe.nearness) == degree).collect()
+}
+
+/// The beam of each target that serves both; 0, which none reached, is widest.
+fn wider(one: [u16; TARGETS.len()], other: [u16; TARGETS.len()]) -> [u16; TARGETS.len()] {
+    std::array::from_fn(|at| if one[at] == 0 || other[at] == 0 { 0 } else { one[at].max(other[at]) })
+}
+
+/// The scores of starts below which queries are far, farther, and farthest.
+fn degrees(own: &[Probe<'_>], pushed: &[Probe<'_>]) -> [f32; DEGREES - 1] {
+    let falling = |probes: &mut dyn Iterator<Item = &Probe<'_>>| {
+        let mut starts: Vec<f32> = probes.map(|probe| probe.nearness.clamp(-2.0, 2.0)).collect();
+        starts.sort_unstable_by(|a, b| b.total_cmp(a));
+        starts
+    };
+    let mut near = Calibration::default().near;
+    let rows = falling(&mut own.iter());
+    near[0] = rows[rows.len() - 1 - rows.len() / FAR];
+    let far = falling(&mut pushed.iter().filter(|probe| probe.nearness < near[0]));
+    if far.len() >= DEGREES * ENOUGH {
+        (1..near.len()).for_each(|degree| near[degree] = far[degree * far.len() / near.len()]);
+    }
+    near
+}
+
+/// The narrowest beams with which probes reach the targets; 0 where none does.
+fn needed<R: Rows + Sync + ?Sized>(
+    plan: &Plan<'_, R>,
+    probes: &[&Probe<'_>],
+    calibration: &Calibration,
+) -> [u16; TARGETS.len()] {
+    let mut needed = [0; TARGETS.len()];
+    for ef in BEAMS {
+        let recall = recall(plan, plan.walk(), probes, ef, calibration);
+        for (needed, target) in needed.iter_mut().zip(TARGETS) {
+            if *needed == 0 && recall >= target {
+                *needed = ef as u16;
+            }
+        }
+        if needed[TARGETS.len() - 1] > 0 {
+            break;
+        }
+    }
+    needed
 }
 
 /// What scores by one level of codes, and by both, are off.
@@ -98,7 +173,7 @@ fn probe<'p, R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>, vector: &'p [f32], own
     let others = (0..links.nodes as u32).filter(|node| Some(*node) != own);
     let mut scored: Vec<(i32, u32)> =
         others.map(|node| (kernel.int4.dot(prepared.coarse(), links.code(node)), node)).collect();
-    let ranks = RANK_MAX.min(scored.len());
+    let ranks = if own.is_some() { RANK_MAX } else { CANDIDATES }.min(scored.len());
     if ranks < scored.len() {
         scored.select_nth_unstable_by(ranks, |a, b| b.cmp(a));
     }
@@ -112,14 +187,20 @@ fn probe<'p, R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>, vector: &'p [f32], own
     let near = scored.iter().take(CANDIDATES).map(|(_, node)| (dot(vector, plan.vector(*node)), *node));
     let mut near: Vec<(f32, u32)> = near.collect();
     near.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    Probe { vector, own, answers: near.iter().take(K).map(|(_, node)| *node).collect(), gaps }
+    let nearness = plan.with_worker(|worker| {
+        let walk = plan.walk();
+        begin(plan, (vector, own), Rule::fixed(CANDIDATES), worker);
+        let _ = (0..LOOK_AFTER).all(|_| walk.step(&mut worker.scratch));
+        worker.scratch.nearness()
+    });
+    Probe { vector, own, nearness, answers: near.iter().take(K).map(|(_, node)| *node).collect(), gaps }
 }
 
 /// Recall@10 of the probes with one beam.
 fn recall<R: Rows + Sync + ?Sized>(
     plan: &Plan<'_, R>,
     walk: Walk<'_>,
-    probes: &[Probe<'_>],
+    probes: &[&Probe<'_>],
     ef: usize,
     calibration: &Calibration,
 ) -> f32 {
@@ -140,14 +221,12 @@ fn found<R: Rows + Sync + ?Sized>(
     calibration: &Calibration,
     worker: &mut Worker,
 ) -> usize {
+    worker.scratch.prepared.prepare(&plan.grid, probe.vector);
+    let products = |difference| worker.scratch.prepared.products(difference);
+    let rule = Rule::of(K, ef, products(calibration.tolerance(K, ef)), products(calibration.coarse_error));
+    begin(plan, (probe.vector, probe.own), rule, worker);
     let scratch = &mut worker.scratch;
-    scratch.prepared.prepare(&plan.grid, probe.vector);
-    let tolerance = scratch.prepared.products(calibration.tolerance(K, ef));
-    scratch.start(walk.links.nodes, Rule::of(K, ef, tolerance, scratch.prepared.products(calibration.coarse_error)));
-    if let Some(own) = probe.own.filter(|own| *own != plan.entry) {
-        scratch.visited.mark(own);
-    }
-    walk.run(plan.entry, scratch);
+    walk.go_on(scratch);
     let mut near: Vec<(f32, u32)> = scratch
         .beam
         .answers()
@@ -157,4 +236,20 @@ fn found<R: Rows + Sync + ?Sized>(
         .collect();
     near.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     near.iter().take(K).filter(|(_, node)| probe.answers.contains(node)).count()
+}
+
+/// Takes the first step of a walk for a query that is no neighbour of itself.
+fn begin<R: Rows + Sync + ?Sized>(
+    plan: &Plan<'_, R>,
+    (vector, own): (&[f32], Option<u32>),
+    rule: Rule,
+    worker: &mut Worker,
+) {
+    let (walk, scratch) = (plan.walk(), &mut worker.scratch);
+    scratch.prepared.prepare(&plan.grid, vector);
+    scratch.start(walk.links.nodes, rule);
+    if let Some(own) = own.filter(|own| *own != plan.entry) {
+        scratch.visited.mark(own);
+    }
+    walk.enter(plan.entry, scratch, |_| true);
 }

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::plan::{Plan, fill, find, neighbours};
 use super::posts;
+use super::random::random;
 use crate::Rows;
 use crate::frozen::{NODES_PER_POST, Rule, Walk};
 
@@ -99,12 +100,4 @@ fn shuffled(nodes: u32, entry: u32, seed: u64) -> Vec<u32> {
         order.swap(0, at);
     }
     order
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): the same numbers on every machine.
-fn random(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (*state ^ *state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ mixed >> 31
 }

@@ -7,7 +7,7 @@
 //!
 //! Everything is measured on codes of half a byte an element. `plan` holds what the steps share, `grow` adds the
 //! batches, `prune` chooses, `twins` keeps equal vectors out, `connect` leaves no node without a way to it, `learn`
-//! links the answers of training queries, and `calibrate` measures what the graph can do.
+//! links the answers of training queries, and `calibrate` measures what the graph can do, for queries that `push` makes too.
 
 mod calibrate;
 mod connect;
@@ -16,6 +16,8 @@ mod learn;
 mod plan;
 mod posts;
 mod prune;
+mod push;
+mod random;
 mod twins;
 
 use crate::build_error::check_unit;
