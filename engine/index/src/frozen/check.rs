@@ -1,8 +1,9 @@
 //! Reading every word of a graph, for `verify`: what `parse` leaves to chance is looked at here.
 
-use super::format::{Graph, Words};
+use super::format::Graph;
 use super::grid;
 use super::info::{ALIGNMENT, END, GraphError, HEADER_BYTES};
+use super::words::Words;
 
 impl Graph<'_> {
     /// Checks every neighbour, row, end and twin. Time grows with the graph's bytes; nothing is allocated.

@@ -22,6 +22,7 @@ mod posts;
 mod scratch;
 mod search;
 mod walk;
+mod words;
 
 pub(crate) use beam::Rule;
 pub(crate) use calibration::{Calibration, DEGREES, LOOK_AFTER, RANKS, TARGETS};

@@ -8,7 +8,7 @@
 
 use fromagerie_kernels::Kernel;
 
-use super::format::Words;
+use super::words::Words;
 
 /// Nodes for each post.
 pub(crate) const NODES_PER_POST: usize = 48;
