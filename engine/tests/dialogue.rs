@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::cell::Cell;
+
 use common::{REDS, cellar, png};
 use fromagerie::dialogue::{ChatOptions, Event, Part, Role};
 use fromagerie::{Database, Error, Options};
@@ -176,6 +178,42 @@ fn a_refused_turn_leaves_nothing_behind() {
     assert!(matches!(stopped, Err(Error::Cancelled)));
     assert!(cellar.db.session(&session).unwrap().turns.is_empty());
     assert_eq!(cellar.say(&session, "show me red").unwrap().shown, ["red-1"]);
+}
+
+#[test]
+fn a_reply_stops_within_a_token_of_being_cancelled() {
+    let (cellar, _) = cellar(FakeModel::new().on("count", "one two three four five six seven eight"), &REDS);
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    for after in 1..6 {
+        let (said, passes) = (Cell::new(0), Cell::new(0));
+        let stopped = cellar.db.chat(
+            &session,
+            vec![Part::Text("count".into())],
+            &ChatOptions::default(),
+            &|| said.get() == after,
+            &mut |_| {
+                said.set(said.get() + 1);
+                passes.set(cellar.model.counts().forward_calls);
+                Ok(())
+            },
+        );
+        assert!(matches!(stopped, Err(Error::Cancelled)));
+        assert_eq!(said.get(), after);
+        assert!(cellar.model.counts().forward_calls <= passes.get() + 1, "after {after} tokens");
+    }
+    assert!(cellar.db.session(&session).unwrap().turns.is_empty());
+}
+
+#[test]
+fn a_reply_shows_at_least_as_many_pictures_as_are_asked_for() {
+    let (cellar, _) = cellar(FakeModel::new(), &REDS);
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    let options = ChatOptions { rets_min: Some(2), rets_max: Some(3), ..ChatOptions::default() };
+    let summary = cellar.chat(&session, vec![Part::Text("red is a fine colour".into())], &options).unwrap();
+    assert_eq!(summary.shown, ["red-1", "red-2"]);
+    let options = ChatOptions { rets_min: Some(2), ..ChatOptions::default() };
+    let refused = cellar.chat(&session, vec![Part::Text("red".into())], &options);
+    assert!(matches!(refused, Err(Error::OutOfRange { name: "ret_min", .. })));
 }
 
 #[test]

@@ -65,3 +65,53 @@ impl Drop for Claim<'_> {
         self.contexts.busy.lock().remove(&self.name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fromagerie_models::FakeModel;
+
+    use super::*;
+    use crate::dialogue::context::Atom;
+    use crate::dialogue::live::prefill;
+
+    fn read(model: &FakeModel, positions: usize) -> LiveContext {
+        let mut live = LiveContext::new(model);
+        prefill(model, &mut live, &vec![Atom::Token(100); positions]).unwrap();
+        live
+    }
+
+    impl HeldContexts {
+        fn bytes(&self) -> usize {
+            self.by_session.lock().values().map(|held| held.live.bytes()).sum()
+        }
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let model = FakeModel::new();
+        let contexts = HeldContexts::new(3 * read(&model, 10).bytes());
+        for name in ["a", "b", "c"] {
+            contexts.keep(name, read(&model, 10));
+        }
+        let used = contexts.take("a").unwrap();
+        contexts.keep("a", used);
+        contexts.keep("d", read(&model, 10));
+        assert!(contexts.take("b").is_none(), "nothing is used longer ago");
+        assert!(["a", "c", "d"].iter().all(|name| contexts.take(name).is_some_and(|live| live.len() == 10)));
+    }
+
+    #[test]
+    fn many_sessions_never_hold_more_than_is_allowed() {
+        let model = FakeModel::new();
+        let bytes_max = 50 * read(&model, 1).bytes();
+        let contexts = HeldContexts::new(bytes_max);
+        for number in 0..500 {
+            contexts.keep(&format!("session-{}", number % 90), read(&model, 1 + number * 7 % 60));
+            assert!(contexts.bytes() <= bytes_max, "{} bytes after {number}", contexts.bytes());
+        }
+        assert!(contexts.bytes() >= 21 * bytes_max / 50, "what fits is kept: the last two, of 7 and 14 positions");
+        let before = contexts.bytes();
+        contexts.keep("too large", read(&model, 51));
+        assert!(contexts.take("too large").is_none() && contexts.bytes() == before, "the others stay");
+    }
+}
