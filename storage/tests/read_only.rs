@@ -138,7 +138,9 @@ fn damage_is_told_to_a_reader_too() {
         std::fs::write(&path, &good).unwrap();
     }
     std::fs::remove_file(files(dir.path(), "segment-").remove(0)).unwrap();
-    assert!(!reader(dir.path()).verify(&mut |_| {}).unwrap().is_clean(), "a file that stays missing is damage");
+    let reading = reader(dir.path());
+    assert!(!reading.verify(&mut |_| {}).unwrap().is_clean(), "a file that stays missing is damage");
+    assert!(matches!(reading.collection("photos"), Err(StorageError::Damaged(_))), "under the name that it has");
 }
 
 #[test]

@@ -136,6 +136,18 @@ fn newest_manifest(
     Ok(manifest)
 }
 
+/// What the newest manifest that can be read calls the collection `id`, which does not open; its number when none can be.
+pub(crate) fn name_on_disk(root: &Root, id: u64) -> String {
+    let dir = dir_of(&root.collections_dir(), id);
+    let entries = root.backend.list(&dir).unwrap_or_default();
+    let mut generations: Vec<u64> = entries.iter().filter_map(|entry| manifest::generation_of(&entry.name)).collect();
+    generations.sort_unstable_by(|a, b| b.cmp(a));
+    let manifests =
+        generations.into_iter().filter_map(|generation| Manifest::read(&*root.backend, &dir, generation).ok());
+    let name = manifests.filter(|manifest| manifest.collection == id).map(|manifest| manifest.name).next();
+    name.unwrap_or_else(|| format!("{id:016x}"))
+}
+
 fn open_segments(
     backend: &dyn Backend,
     dir: &Path,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::backend::{self, Backend, TEMPORARY};
 use crate::catalog::{self, CollectionRecord, Tree};
+use crate::collection::open::name_on_disk;
 use crate::collection::{Collection, create};
 use crate::copy;
 use crate::error::StorageError;
@@ -125,11 +126,9 @@ pub(super) fn open_again(root: &Arc<Root>, id: u64) -> Result<Entry, StorageErro
 }
 
 fn open_one(root: &Arc<Root>, id: u64, record: Option<&CollectionRecord>, notes: &mut Vec<OpenNote>) -> Entry {
-    let name = record.map_or_else(|| format!("{id:016x}"), |record| record.name.clone());
-    let inner = crate::collection::open::open(root, id, record, notes).map_err(|error| DamagedCollection {
-        name,
-        id,
-        error,
+    let inner = crate::collection::open::open(root, id, record, notes).map_err(|error| {
+        let name = record.map_or_else(|| name_on_disk(root, id), |record| record.name.clone());
+        DamagedCollection { name, id, error }
     })?;
     let generation = inner.publishing.lock().generation;
     let now = inner.record(generation);

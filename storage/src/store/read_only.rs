@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::collection::open::name_on_disk;
 use crate::collection::{Collection, follow};
 use crate::error::StorageError;
 
@@ -71,19 +72,18 @@ impl Store {
 /// Opens every collection of the directory, or has those of `known` follow.
 fn open_all(root: &Arc<Root>, known: BTreeMap<String, Entry>) -> Result<BTreeMap<String, Entry>, StorageError> {
     let mut known: BTreeMap<u64, _> = known.into_values().map(|entry| (id_of(&entry), entry)).collect();
-    let mut collections = BTreeMap::new();
+    let mut registry = Registry::default();
     for id in ids(root)? {
         let (name, opened) = match known.remove(&id) {
-            Some(Ok(collection)) => (collection.name().to_owned(), collection.inner.follow().map(|()| collection)),
-            _ => {
-                let opened = follow::open(root, id).map(|inner| Collection { inner: Arc::new(inner) });
-                (opened.as_ref().map_or_else(|_| format!("{id:016x}"), |open| open.name().to_owned()), opened)
+            Some(Ok(collection)) => {
+                (Some(collection.name().to_owned()), collection.inner.follow().map(|()| collection))
             }
+            _ => (None, follow::open(root, id).map(|inner| Collection { inner: Arc::new(inner) })),
         };
-        let entry = opened.map_err(|error| DamagedCollection { name: name.clone(), id, error });
-        collections.insert(name, entry);
+        let name = || name.unwrap_or_else(|| name_on_disk(root, id));
+        registry.add(opened.map_err(|error| DamagedCollection { name: name(), id, error }));
     }
-    Ok(collections)
+    Ok(registry.collections)
 }
 
 fn ids(root: &Root) -> Result<Vec<u64>, StorageError> {
