@@ -86,6 +86,32 @@ fn a_run_goes_on_after_the_last_durable_batch() {
 }
 
 #[test]
+fn a_packed_shard_is_read_like_a_plain_one_and_its_end_is_told() {
+    let (_cellar, colours) = cellar(FakeModel::new(), &[]);
+    let packed = fixture("wds-00002.tar.gz");
+    let (report, _) = ingest(&colours, std::slice::from_ref(&packed), &IngestOptions::default());
+    assert_eq!((report.written, report.failed), (3, 0));
+    let (again, _) = ingest(&colours, &[fixture("wds-00000.tar")], &IngestOptions::default());
+    assert_eq!((again.unchanged, again.written), (3, 0), "the same samples as unpacked");
+
+    let bytes = std::fs::read(&packed).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for cut in [bytes.len() / 3, bytes.len() * 9 / 10, bytes.len() - 1] {
+        let path = folder.path().join(format!("{cut}.tar.gz"));
+        std::fs::write(&path, &bytes[..cut]).unwrap();
+        let (report, told) = ingest(&colours, &[path], &IngestOptions::default());
+        assert_eq!((report.written, report.failed), (0, 1), "cut at {cut}: {:?}", told.failed);
+        assert_eq!(told.failed[0]["reason"], "TRUNCATED_SOURCE", "{}", told.failed[0]);
+    }
+    let (mut bad, path) = (bytes.clone(), folder.path().join("bad.tar.gz"));
+    bad[bytes.len() - 8] ^= 1;
+    std::fs::write(&path, bad).unwrap();
+    let (report, told) = ingest(&colours, &[path], &IngestOptions::default());
+    assert_eq!((report.written, report.failed), (0, 1), "another checksum");
+    assert_eq!(told.failed[0]["reason"], "DAMAGED_SOURCE", "{}", told.failed[0]);
+}
+
+#[test]
 fn five_broken_pictures_in_a_hundred_cost_those_five() {
     let (_cellar, colours) = cellar(FakeModel::new(), &[]);
     let folder = tempfile::tempdir().unwrap();
@@ -204,4 +230,20 @@ fn vectors_of_an_unknown_model_stay_out_of_a_models_space() {
     let vouched = IngestOptions { same_space: true, ..IngestOptions::default() };
     let (report, told) = ingest(&space, &[path], &vouched);
     assert_eq!((report.written, told.failed[0]["reason"].as_str()), (1, Some("WRONG_DIMENSION")));
+}
+
+#[test]
+fn a_pickle_of_tensors_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = vectors_only(&folder.path().join("cellar"), 4);
+    let refused = rows.ingest(&[fixture("tensors.pkl")], &IngestOptions::default(), &|| false, &mut |_| {});
+    let told = match refused {
+        Err(error) => error.to_string(),
+        Ok(report) => {
+            assert_eq!((report.written, report.failed), (0, 1));
+            ingest(&rows, &[fixture("tensors.pkl")], &IngestOptions::default()).1.failed[0].to_string()
+        }
+    };
+    assert!(told.contains("torch._utils._rebuild_tensor_v2") && told.contains("torch.stack(embeddings)"), "{told}");
+    assert!(rows.is_empty());
 }

@@ -5,9 +5,11 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
-use common::{fromagerie, json, png, root, tiny_bundle};
+use common::{fill, fromagerie, json, png, root, tiny_bundle};
 use serde_json::Value;
 
 fn fixture(name: &str) -> PathBuf {
@@ -108,4 +110,39 @@ fn addresses_of_this_machine_are_not_fetched_unless_allowed() {
     );
     let (code, lines, _) = ingest(&db, "c", &[&table], &[&bundle[..], &["--allow-private-addresses"]].concat());
     assert_eq!((code, lines.last().unwrap()["written"].as_u64()), (0, Some(1)));
+}
+
+#[test]
+fn a_folder_that_is_followed_and_its_collection_stay_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (db, pictures) = (folder.path().join("cellar"), folder.path().join("pictures"));
+    std::fs::create_dir(&pictures).unwrap();
+    fill(&pictures, 3);
+    let bundle = tiny_bundle();
+    let mut command =
+        fromagerie(&["ingest", "--sync", "--watch", "--watch-every", "0.1", "--json", "--collection", "web"]);
+    let command = command.arg("--bundle").arg(&bundle).arg("--db").arg(&db).arg(&pictures);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut events = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let mut next = |event: &str| events.find(|line| line["event"] == event).expect("it ended");
+
+    next("following");
+    std::fs::write(pictures.join("new.png"), png([1, 2, 3])).unwrap();
+    let added = next("followed");
+    assert_eq!((added["written"].as_u64(), added["removed"].as_u64()), (Some(1), Some(0)), "{added}");
+    // Another length too: a time of change alone may be as coarse as the clock.
+    std::fs::write(pictures.join("00001.png"), std::fs::read(common::picture("rgb.jpg")).unwrap()).unwrap();
+    let changed = next("followed");
+    assert_eq!((changed["written"].as_u64(), changed["removed"].as_u64()), (Some(1), Some(0)), "{changed}");
+    std::fs::remove_file(pictures.join("00002.png")).unwrap();
+    let removed = next("followed");
+    assert_eq!((removed["written"].as_u64(), removed["removed"].as_u64()), (Some(0), Some(1)), "{removed}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let (code, lines, says) = ingest(&db, "web", &[&pictures], &["--sync", "--bundle", bundle.to_str().unwrap()]);
+    let summary = lines.last().unwrap();
+    let counts = ["written", "unchanged", "removed"].map(|name| summary[name].as_u64());
+    assert_eq!((code, counts), (0, [Some(0), Some(3), Some(0)]), "{summary} {says}");
 }

@@ -5,6 +5,9 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use flate2::bufread::MultiGzDecoder;
 
+/// What may follow the end of a packed tar: archivers fill up to a whole record.
+const PADDING_MAX: u64 = 1 << 20;
+
 /// A tar's bytes.
 pub(super) enum Bytes {
     /// A file that can be read anywhere.
@@ -50,6 +53,14 @@ impl Bytes {
                 *here += bytes.len() as u64;
                 Ok(())
             }
+        }
+    }
+
+    /// Behind a tar's end, reads what is left of a packed file: its checksum comes last.
+    pub(super) fn check_end(&mut self) -> io::Result<()> {
+        match self {
+            Bytes::Plain(_) => Ok(()),
+            Bytes::Packed(decoder, _) => io::copy(&mut decoder.take(PADDING_MAX), &mut io::sink()).map(|_| ()),
         }
     }
 }

@@ -128,7 +128,11 @@ impl Members {
         let mut block = [0; BLOCK as usize];
         self.read_at(self.at, &mut block)?;
         if block.iter().all(|byte| *byte == 0) {
-            return Ok(None);
+            let checked = self.file.check_end();
+            return checked.map(|()| None).map_err(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => self.cut_off(),
+                _ => SourceError::damaged(format!("{error}: what was read of this file may be damaged")),
+            });
         }
         let header = Header::from_byte_slice(&block).clone();
         if header.cksum().ok() != Some(checksum(&block)) {
@@ -165,9 +169,13 @@ impl Members {
 
     fn read_at(&mut self, at: u64, bytes: &mut [u8]) -> Result<(), SourceError> {
         self.file.read_at(at, bytes).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => SourceError::cut_off(self.file.here().unwrap_or(at), "a packed tar"),
+            ErrorKind::UnexpectedEof => self.cut_off(),
             _ => SourceError::damaged(format!("byte {at} cannot be read: {error}")),
         })
+    }
+
+    fn cut_off(&self) -> SourceError {
+        SourceError::cut_off(self.file.here().unwrap_or(self.at), "a packed tar")
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! Members are passed one by one and only what is wanted is read. A tar ends with a block of zeros; one that does not
 //! was cut off, and is reported as such, even when the cut falls between two members. A tar packed by gzip is unpacked
-//! as it is read; to begin in the middle of one, all that comes before is unpacked and passed over.
+//! as it is read, to the checksum at its end; to begin in the middle of one, all that comes before is unpacked and passed
+//! over.
 
 mod bytes;
 mod members;
