@@ -96,15 +96,22 @@ pub(crate) struct Usage {
 struct Known {
     reservoir: Reservoir,
     samples: Samples,
-    /// Changes since it was last written.
+    /// Changes to what is kept since it was last written.
     unsaved: u32,
+    /// Whether anything is other than it was last written, if only the number of queries received.
+    is_new: bool,
 }
 
 impl Usage {
     fn new(stored: &Collection, kept_max: u32, memory_rows_min: usize, aside: Arc<Aside>) -> Usage {
         let dim = stored.spec().dim as usize;
         let hints = stored.hints().and_then(|bytes| record::decode(&bytes, dim, kept_max));
-        let nothing = || Known { reservoir: Reservoir::new(dim, kept_max), samples: Samples::default(), unsaved: 0 };
+        let nothing = || Known {
+            reservoir: Reservoir::new(dim, kept_max),
+            samples: Samples::default(),
+            unsaved: 0,
+            is_new: false,
+        };
         let known = Mutex::new(hints.unwrap_or_else(nothing));
         let memory = MemoryGraph::new(memory_rows_min);
         Usage { aside, kept_max, known, training: Mutex::default(), is_saving: AtomicBool::new(false), memory }
@@ -127,6 +134,7 @@ impl Usage {
         let (is_sampled, unsaved) = {
             let mut known = self.known.lock();
             known.unsaved += u32::from(known.reservoir.offer(ask.vector));
+            known.is_new |= self.kept_max > 0;
             let is_sampled = is_approximate && self.aside.budget() > 0.0 && known.samples.is_due();
             (is_sampled, known.unsaved)
         };
@@ -169,7 +177,7 @@ impl Usage {
     fn save(&self, stored: &Collection) {
         let bytes = {
             let mut known = self.known.lock();
-            if known.unsaved == 0 {
+            if !std::mem::take(&mut known.is_new) {
                 return;
             }
             known.unsaved = 0;
@@ -219,6 +227,7 @@ impl Usage {
             let mut known = this.known.lock();
             known.samples.add(&found, &truth, start.elapsed(), this.aside.budget());
             known.unsaved += 1;
+            known.is_new = true;
         }));
     }
 }

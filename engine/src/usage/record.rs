@@ -38,7 +38,7 @@ pub(super) fn decode(bytes: &[u8], dim: usize, kept_max: u32) -> Option<Known> {
     }
     let counts = halves(counts).chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     let reservoir = Reservoir::again(dim, kept_max, received, values);
-    Some(Known { reservoir, samples: Samples::of(counts), unsaved: 0 })
+    Some(Known { reservoir, samples: Samples::of(counts), unsaved: 0, is_new: false })
 }
 
 #[cfg(test)]
@@ -51,7 +51,7 @@ mod tests {
         for n in 0..9 {
             reservoir.offer(&[n as f32, 1.0, 0.0]);
         }
-        let known = Known { reservoir, samples: Samples::of(vec![(10, 9), (3, 3)]), unsaved: 0 };
+        let known = Known { reservoir, samples: Samples::of(vec![(10, 9), (3, 3)]), unsaved: 0, is_new: false };
         let bytes = encode(&known);
         assert_eq!(decode(&bytes, 3, 4), Some(known));
         assert_eq!(decode(&bytes, 3, 2).map(|known| known.reservoir.len()), Some(2));
