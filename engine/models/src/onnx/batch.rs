@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::decoder_graph::{DecoderGraph, Keep, Reading};
 use super::error::GraphError;
-use super::kept::{HeadShape, Kept, Slot};
+use super::kept::{GRAPH, HeadShape, Slot, lost};
 use super::rows::{Bounds, Rows};
 use crate::model::Forward;
 use crate::schedule::{BatchOptions, BatchStats, Member, Scheduler};
@@ -49,7 +49,7 @@ impl Batch {
     pub(super) fn step(&self, graph: &DecoderGraph, member: Member, job: Job) -> Answer {
         self.scheduler
             .submit(member, job, |jobs| self.pass(graph, &jobs))
-            .unwrap_or_else(|_| Err(GraphError::Abandoned { graph: graph.name() }))
+            .unwrap_or(Err(GraphError::Abandoned { graph: GRAPH }))
     }
 
     /// The member takes no more steps for now.
@@ -73,9 +73,10 @@ impl Batch {
 
     fn pass(&self, graph: &DecoderGraph, jobs: &[Job]) -> Vec<Answer> {
         let mut rows = self.rows.lock();
-        let mut answers: Vec<Option<Answer>> = jobs.iter().map(|_| None).collect();
+        let mut answers: Vec<Option<Answer>> =
+            jobs.iter().map(|job| check(job, rows.len_of(&job.slot)).err().map(Err)).collect();
         // The longest makes the others' padding: if that is too much, it runs alone.
-        let mut group: Vec<usize> = (0..jobs.len()).collect();
+        let mut group: Vec<usize> = (0..jobs.len()).filter(|number| answers[*number].is_none()).collect();
         group.sort_by_key(|number| jobs[*number].len);
         let bytes = |group: &[usize], rows: &Rows| {
             group.last().map_or(0, |longest| group.len() * (jobs[*longest].len + 1) * rows.shape().bytes())
@@ -84,6 +85,9 @@ impl Batch {
             if let Some(longest) = group.pop() {
                 answers[longest] = Some(alone(&mut rows, graph, &jobs[longest]));
             }
+        }
+        if group.is_empty() {
+            return finished(answers);
         }
         match together(&mut rows, graph, &group.iter().map(|number| &jobs[*number]).collect::<Vec<_>>()) {
             Ok(found) => group.iter().zip(found).for_each(|(number, answer)| answers[*number] = Some(answer)),
@@ -95,9 +99,17 @@ impl Batch {
                 }
             }
         }
-        let unanswered = || Err(GraphError::Abandoned { graph: graph.name() });
-        answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect()
+        finished(answers)
     }
+}
+
+/// Whether the keys and values found are of the positions that were read.
+fn check(job: &Job, found: Option<usize>) -> Result<(), GraphError> {
+    if found == Some(job.len) { Ok(()) } else { Err(lost(job.len, found.unwrap_or(0))) }
+}
+
+fn finished(answers: Vec<Option<Answer>>) -> Vec<Answer> {
+    answers.into_iter().map(|answer| answer.unwrap_or(Err(GraphError::Abandoned { graph: GRAPH }))).collect()
 }
 
 fn together(rows: &mut Rows, graph: &DecoderGraph, jobs: &[&Job]) -> Result<Vec<Answer>, GraphError> {
@@ -117,12 +129,17 @@ fn together(rows: &mut Rows, graph: &DecoderGraph, jobs: &[&Job]) -> Result<Vec<
         seats.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(seat, _)| *seat).collect();
     rows.advance(read.present, &stepped);
     for (slot, _) in slots.iter().zip(&answers).filter(|(_, answer)| answer.is_err()) {
-        rows.release(slot)?;
+        // The others have taken their step: nothing that fails from here on may run it again. A row that could not leave
+        // stays, and is tried again at its next step.
+        if let Err(error) = rows.release(slot) {
+            tracing::warn!(%error, "a row whose numbers are bad stays in the batch");
+        }
     }
     Ok(answers)
 }
 
 fn alone(rows: &mut Rows, graph: &DecoderGraph, job: &Job) -> Answer {
     rows.release(&job.slot)?;
-    graph.alone(&job.row, job.slot.lock().get_or_insert_with(Kept::nothing), Keep::Last)
+    let mut own = job.slot.lock();
+    graph.alone(&job.row, own.as_mut().ok_or_else(|| lost(job.len, 0))?, Keep::Last)
 }

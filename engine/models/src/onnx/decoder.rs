@@ -56,8 +56,7 @@ impl Decoder {
             let job = Job { row: embeds.data().to_vec(), slot: past.slot().clone(), len: past.len() };
             self.batch.step(&self.graph, past.member(), job)?
         } else {
-            let mut own = past.own()?;
-            self.graph.alone(embeds.data(), own.get_or_insert_with(Kept::nothing), keep)?
+            self.graph.alone(embeds.data(), &mut *past.own()?, keep)?
         };
         past.grow(embeds.len());
         Ok(forward)
@@ -141,3 +140,6 @@ fn is_far(found: &[f32], expected: &[f32]) -> bool {
     let largest = expected.iter().fold(1.0f32, |most, value| most.max(value.abs()));
     found.iter().zip(expected).any(|(a, b)| (a - b).abs() > TOLERANCE * largest)
 }
+
+#[cfg(test)]
+mod tests;

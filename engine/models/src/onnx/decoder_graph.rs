@@ -6,14 +6,12 @@ use ort::session::SessionInputValue;
 use ort::value::{DynValue, Tensor, TensorRef};
 
 use super::error::GraphError;
-use super::kept::{HeadShape, Kept};
+use super::kept::{GRAPH, HeadShape, Kept};
 use super::ports::{Dim, Port};
 use super::runtime::Runtime;
 use super::session::{Graph, Inputs};
 use crate::bundle::manifest::Manifest;
 use crate::model::Forward;
-
-const NAME: &str = "decoder_model_merged";
 
 /// The graph, which knows nothing of who reads what.
 pub(super) struct DecoderGraph {
@@ -75,7 +73,7 @@ impl DecoderGraph {
         inputs.extend(names.iter().map(|(name, _)| Port::f32(name, cached(past))));
         outputs.extend(names.iter().map(|(_, name)| Port::f32(name, cached(total))));
         Ok(Self {
-            graph: Graph::load(runtime, (NAME, path), runtime.intra_threads(), &inputs, &outputs)?,
+            graph: Graph::load(runtime, (GRAPH, path), runtime.intra_threads(), &inputs, &outputs)?,
             shape: HeadShape {
                 layers: lm.num_hidden_layers as usize,
                 heads: lm.num_key_value_heads as usize,
@@ -86,10 +84,6 @@ impl DecoderGraph {
             dim: manifest.dim(),
             names,
         })
-    }
-
-    pub(super) fn name(&self) -> &'static str {
-        NAME
     }
 
     pub(super) fn shape(&self) -> HeadShape {

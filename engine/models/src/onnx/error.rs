@@ -80,6 +80,18 @@ pub enum GraphError {
         /// The output's name.
         output: String,
     },
+    /// Keys and values of another number of positions than the sequence has read.
+    #[error(
+        "{graph}: {expected} positions were read, but the keys and values of {found} are kept; read the sequence anew"
+    )]
+    LostPast {
+        /// The graph's name.
+        graph: &'static str,
+        /// Positions read.
+        expected: usize,
+        /// Positions kept.
+        found: usize,
+    },
     /// The pass that was to answer ended early.
     #[error("{graph}: the pass that this step was part of ended unexpectedly; the step can be tried again")]
     Abandoned {

@@ -11,6 +11,9 @@ use parking_lot::Mutex;
 use super::error::GraphError;
 use super::reason;
 
+/// The graph that keys and values belong to.
+pub(super) const GRAPH: &str = "decoder_model_merged";
+
 /// Sizes of the keys and values of one position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct HeadShape {
@@ -70,11 +73,17 @@ impl Kept {
     }
 }
 
+/// Keys and values of `found` positions where there must be those of `expected`: a pass over
+/// them would answer, and wrongly.
+pub(super) fn lost(expected: usize, found: usize) -> GraphError {
+    GraphError::LostPast { graph: GRAPH, expected, found }
+}
+
 /// The values of a tensor of floats.
 pub(super) fn values(tensor: &DynValue) -> Result<&[f32], GraphError> {
     tensor.try_extract_tensor::<f32>().map(|(_, values)| values).map_err(failed)
 }
 
 pub(super) fn failed(error: ort::Error) -> GraphError {
-    GraphError::Run { graph: "decoder_model_merged", why: reason(&error) }
+    GraphError::Run { graph: GRAPH, why: reason(&error) }
 }

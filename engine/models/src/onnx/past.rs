@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::batch::Batch;
 use super::error::GraphError;
-use super::kept::{HeadShape, Kept, Slot};
+use super::kept::{HeadShape, Kept, Slot, lost};
 use crate::cache::CacheState;
 use crate::error::ModelError;
 use crate::schedule::Member;
@@ -45,20 +45,28 @@ impl Past {
     }
 
     /// Its keys and values in memory of their own, taken out of the batch if they are there.
-    pub(super) fn own(&self) -> Result<MutexGuard<'_, Option<Kept>>, GraphError> {
-        let slot = self.slot.lock();
-        if slot.is_some() {
-            return Ok(slot);
+    pub(super) fn own(&self) -> Result<MappedMutexGuard<'_, Kept>, GraphError> {
+        let mut slot = self.slot.lock();
+        if slot.is_none() {
+            // The batch is locked before any slot.
+            drop(slot);
+            self.batch.release(&self.slot)?;
+            slot = self.slot.lock();
         }
-        // The batch is locked before any slot.
-        drop(slot);
-        self.batch.release(&self.slot)?;
-        Ok(self.slot.lock())
+        MutexGuard::try_map(slot, Option::as_mut)
+            .map_err(|_| lost(self.len, 0))
+            .and_then(|kept| if kept.len == self.len { Ok(kept) } else { Err(lost(self.len, kept.len)) })
+    }
+
+    /// Gives up the row in the batch, if there is one.
+    fn forget(&self) {
+        if self.slot.lock().is_none() {
+            self.batch.vacate(&self.slot);
+        }
     }
 
     fn first(&self, len: usize) -> Result<Kept, GraphError> {
-        let own = self.own()?;
-        own.as_ref().map_or_else(|| Ok(Kept::nothing()), |kept| kept.first(self.shape, len))
+        self.own()?.first(self.shape, len)
     }
 }
 
@@ -68,7 +76,9 @@ impl CacheState for Past {
     }
 
     fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
-        let first = self.first(len)?;
+        // Of nothing, nothing can be lost: so a sequence is begun anew.
+        let first = if len == 0 { Kept::nothing() } else { self.first(len)? };
+        self.forget();
         *self.slot.lock() = Some(first);
         self.len = len;
         Ok(())
@@ -95,8 +105,6 @@ impl CacheState for Past {
 impl Drop for Past {
     fn drop(&mut self) {
         self.batch.leave(self.member);
-        if self.slot.lock().is_none() {
-            self.batch.vacate(&self.slot);
-        }
+        self.forget();
     }
 }

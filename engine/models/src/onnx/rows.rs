@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use ort::value::{DynValue, Tensor};
 
 use super::error::GraphError;
-use super::kept::{HeadShape, Kept, Slot, failed, values};
+use super::kept::{GRAPH, HeadShape, Kept, Slot, failed, values};
 
 /// Passes for which a sequence may be absent before its row is given up.
 const PATIENCE: u32 = 3;
@@ -85,6 +85,12 @@ impl Rows {
         self.shape
     }
 
+    /// Positions of a sequence, here or in memory of its own; none if its keys and values are nowhere.
+    pub(super) fn len_of(&self, slot: &Arc<Slot>) -> Option<usize> {
+        let own = || slot.lock().as_ref().map(|kept| kept.len);
+        self.seat_of(slot).map(|number| self.seats[number].len()).or_else(own)
+    }
+
     /// Number of rows, those of nobody included.
     pub(super) fn len(&self) -> usize {
         self.seats.len()
@@ -108,8 +114,7 @@ impl Rows {
         if self.is_loose(slots) || !self.place(slots)? {
             self.gather(slots)?;
         }
-        let missing = || GraphError::Run { graph: "decoder_model_merged", why: "a sequence has no row".into() };
-        slots.iter().map(|slot| self.seat_of(slot).ok_or_else(missing)).collect()
+        slots.iter().map(|slot| self.seat_of(slot).ok_or_else(no_row)).collect()
     }
 
     /// `[rows, total + 1]`: 1 where a row has something to be seen, after a pass in which these seats take a step.
@@ -200,21 +205,29 @@ impl Rows {
         Ok(())
     }
 
-    /// Makes rows of `slots`, of those that are absent for a moment where there is room, and of nobody else.
-    fn gather(&mut self, slots: &[Arc<Slot>]) -> Result<(), GraphError> {
-        let mut parts: Vec<Part> = Vec::with_capacity(slots.len());
+    /// The rows of `slots`.
+    fn add_wanted(&self, slots: &[Arc<Slot>], parts: &mut Vec<Part>) -> Result<(), GraphError> {
         for slot in slots {
             let source = match self.seat_of(slot) {
                 Some(number) => Source::Seat(number),
-                None => Source::Own(slot.lock().take().unwrap_or_else(Kept::nothing)),
+                None => Source::Own(slot.lock().take().ok_or_else(no_row)?),
             };
             parts.push(Part { slot: slot.clone(), source, idle: 0 });
         }
-        let made = self.add_absent(&mut parts).and_then(|()| self.joined(&parts));
+        Ok(())
+    }
+
+    /// Makes rows of `slots`, of those that are absent for a moment where there is room, and of nobody else.
+    fn gather(&mut self, slots: &[Arc<Slot>]) -> Result<(), GraphError> {
+        let mut parts = Vec::with_capacity(slots.len());
+        let made = self
+            .add_wanted(slots, &mut parts)
+            .and_then(|()| self.add_absent(&mut parts))
+            .and_then(|()| self.joined(&parts));
         match made {
             Ok((total, tensors)) => {
                 let seat = |part: &Part| {
-                    let padding = total - self.len_of(&part.source);
+                    let padding = total - self.source_len(&part.source);
                     let real = (0..total).map(|at| at >= padding).collect();
                     Seat { slot: Arc::downgrade(&part.slot), real, idle: part.idle }
                 };
@@ -235,7 +248,7 @@ impl Rows {
 
     /// Keeps the rows of sequences that are absent for a moment; the others get their keys and values back.
     fn add_absent(&mut self, parts: &mut Vec<Part>) -> Result<(), GraphError> {
-        let mut longest = parts.iter().map(|part| self.len_of(&part.source)).max().unwrap_or(0);
+        let mut longest = parts.iter().map(|part| self.source_len(&part.source)).max().unwrap_or(0);
         for number in 0..self.seats.len() {
             let seat = &self.seats[number];
             let Some(slot) = seat.slot.upgrade() else { continue };
@@ -256,7 +269,7 @@ impl Rows {
         Ok(())
     }
 
-    fn len_of(&self, source: &Source) -> usize {
+    fn source_len(&self, source: &Source) -> usize {
         match source {
             Source::Seat(number) => self.seats[*number].len(),
             Source::Own(kept) => kept.len,
@@ -266,12 +279,12 @@ impl Rows {
     /// The parts as rows of the longest one's length.
     fn joined(&self, parts: &[Part]) -> Result<(usize, Vec<DynValue>), GraphError> {
         let HeadShape { layers, heads, width } = self.shape;
-        let total = parts.iter().map(|part| self.len_of(&part.source)).max().unwrap_or(0);
+        let total = parts.iter().map(|part| self.source_len(&part.source)).max().unwrap_or(0);
         let mut tensors = Vec::with_capacity(2 * layers);
         for number in 0..2 * layers {
             let mut joined = Vec::with_capacity(parts.len() * heads * total * width);
             for part in parts {
-                let padding = (total - self.len_of(&part.source)) * width;
+                let padding = (total - self.source_len(&part.source)) * width;
                 for head in 0..heads {
                     joined.resize(joined.len() + padding, 0.0);
                     match &part.source {
@@ -335,4 +348,8 @@ impl Rows {
             (self.total, self.tensors, self.seats) = (0, Vec::new(), Vec::new());
         }
     }
+}
+
+fn no_row() -> GraphError {
+    GraphError::Run { graph: GRAPH, why: "a sequence has no row".into() }
 }
