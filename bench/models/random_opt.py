@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Tuple
 
 import numpy as np
 
@@ -51,6 +51,16 @@ class Random:
 
     def norm(self, name: str, width: int) -> Dict[str, np.ndarray]:
         return {f"{name}.weight": self.normal(width, scale=0.1, about=1.0), f"{name}.bias": self.normal(width, scale=0.1)}
+
+    def layer(self, name: str, hidden: int, norms: Tuple[str, str], feed: Tuple[str, str]) -> Dict[str, np.ndarray]:
+        """A transformer layer; `norms` and `feed`: what its two norms and its feed-forward's two matrices are called."""
+        tensors: Dict[str, np.ndarray] = {}
+        for part in ("k_proj", "v_proj", "q_proj", "out_proj"):
+            tensors |= self.linear(f"{name}self_attn.{part}", hidden, hidden)
+        for norm in norms:
+            tensors |= self.norm(name + norm, hidden)
+        tensors |= self.linear(name + feed[0], 4 * hidden, hidden)
+        return tensors | self.linear(name + feed[1], hidden, 4 * hidden)
 
 
 def byte_letters() -> list[str]:
@@ -95,11 +105,7 @@ def write_language_model(size: str, folder: Path) -> None:
         yield {**table, p + "embed_positions.weight": r.normal(POSITIONS + 2, hidden, scale=0.3 * hidden**-0.5),
                **r.norm(p + "final_layer_norm", hidden)}  # fmt: skip
         for i in range(layers):
-            q, tensors = f"{p}layers.{i}.", {}
-            for part in ("k_proj", "v_proj", "q_proj", "out_proj"):
-                tensors |= r.linear(f"{q}self_attn.{part}", hidden, hidden)
-            tensors |= r.norm(q + "self_attn_layer_norm", hidden) | r.norm(q + "final_layer_norm", hidden)
-            yield tensors | r.linear(q + "fc1", 4 * hidden, hidden) | r.linear(q + "fc2", hidden, 4 * hidden)
+            yield r.layer(f"{p}layers.{i}.", hidden, ("self_attn_layer_norm", "final_layer_norm"), ("fc1", "fc2"))
 
     write_shards(folder, shards())
 
@@ -120,11 +126,7 @@ def write_vision_model(size: str, folder: Path) -> int:
                p + "embeddings.position_embedding.weight": r.normal((224 // patch) ** 2 + 1, hidden, scale=0.1),
                **r.norm(p + "pre_layrnorm", hidden), **r.norm(p + "post_layernorm", hidden)}  # fmt: skip
         for i in range(layers):
-            q, tensors = f"{p}encoder.layers.{i}.", {}
-            for part in ("k_proj", "v_proj", "q_proj", "out_proj"):
-                tensors |= r.linear(f"{q}self_attn.{part}", hidden, hidden)
-            tensors |= r.norm(q + "layer_norm1", hidden) | r.norm(q + "layer_norm2", hidden)
-            yield tensors | r.linear(q + "mlp.fc1", 4 * hidden, hidden) | r.linear(q + "mlp.fc2", hidden, 4 * hidden)
+            yield r.layer(f"{p}encoder.layers.{i}.", hidden, ("layer_norm1", "layer_norm2"), ("mlp.fc1", "mlp.fc2"))
 
     write_shards(folder, shards())
     return hidden

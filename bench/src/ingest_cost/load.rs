@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use fromagerie::{Database, IndexKind, IngestEvent, IngestOptions, NewCollection, Options, source_vectors};
+use fromagerie::{Database, IndexKind, IngestOptions, NewCollection, Options, source_vectors};
 use serde_json::{Value, json};
 
-use crate::{disk_bytes, memory, written_bytes};
+use crate::growth::Growth;
+use crate::{disk_bytes, written_bytes};
 
 /// How sealed segments are searched.
 #[derive(Clone, Copy, ValueEnum)]
@@ -45,24 +46,16 @@ impl Load {
         };
         let new = NewCollection { dim, vectors_only: true, index, ..NewCollection::default() };
         let items = db.create_collection("items", new)?;
-        let (mut done, mut looked, mut samples) = (0, 0, Vec::new());
+        let mut growth = Growth::every(self.look_every);
         let (begun, before) = (Instant::now(), written_bytes()?);
-        let report = items.ingest(&sources, &options, &|| false, &mut |event| {
-            if let IngestEvent::Written { keys, .. } = event {
-                done += keys.len();
-                if done >= looked + self.look_every {
-                    looked = done;
-                    samples.extend(memory().ok().map(|memory| json!({ "items": done, "memory": memory })));
-                }
-            }
-        })?;
+        let report = items.ingest(&sources, &options, &|| false, &mut |event| growth.see(&event))?;
         let durable = begun.elapsed().as_secs_f64();
         items.seal()?;
         let seconds = begun.elapsed().as_secs_f64();
         Ok(json!({
             "rows": report.written, "dim": dim, "seconds_durable": durable, "seconds": seconds,
             "written_bytes": written_bytes()? - before, "disk_bytes": disk_bytes(&self.db),
-            "segments": items.sealed_segments(), "memory": samples,
+            "segments": items.sealed_segments(), "memory": growth.samples(),
         }))
     }
 }

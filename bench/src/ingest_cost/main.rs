@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout)]
 
+mod growth;
 mod load;
 mod pictures;
 mod reindex;

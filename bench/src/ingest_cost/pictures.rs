@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
-use fromagerie::{Database, IngestEvent, IngestOptions, Model, NewCollection, Options, Thumbnails, load_bundle};
+use fromagerie::{Database, IngestOptions, Model, NewCollection, Options, Thumbnails, load_bundle};
 use fromagerie_models::{ImageLimits, Pixels, Preprocessor, decode_image};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{disk_bytes, files, memory};
+use crate::growth::Growth;
+use crate::{disk_bytes, files};
 
 /// Decodes and resizes every picture of a folder.
 #[derive(Args)]
@@ -127,17 +128,10 @@ impl Job {
         let items = db.create_collection("items", NewCollection { thumbnails, ..NewCollection::default() })?;
         // Loading the model is no part of the job's rate.
         db.model()?.warm_up()?;
-        let (mut done, mut looked, mut samples) = (0, 0, Vec::new());
+        let mut growth = Growth::every(self.look_every);
         let begun = Instant::now();
-        let report = items.ingest(&[self.pictures], &IngestOptions::default(), &|| false, &mut |event| {
-            if let IngestEvent::Written { keys, .. } = event {
-                done += keys.len();
-                if done >= looked + self.look_every {
-                    looked = done;
-                    samples.extend(memory().ok().map(|memory| json!({ "items": done, "memory": memory })));
-                }
-            }
-        })?;
+        let report =
+            items.ingest(&[self.pictures], &IngestOptions::default(), &|| false, &mut |event| growth.see(&event))?;
         let seconds = begun.elapsed().as_secs_f64();
         ensure!(report.failed == 0, "{} pictures failed", report.failed);
         let sealing = Instant::now();
@@ -145,7 +139,7 @@ impl Job {
         let (sealing, first) = (sealing.elapsed().as_secs_f64(), first_vectors(&items)?);
         Ok(json!({
             "pictures": report.written, "seconds": seconds, "seconds_seal": sealing,
-            "disk_bytes": disk_bytes(&self.db), "memory": samples, "first": first,
+            "disk_bytes": disk_bytes(&self.db), "memory": growth.samples(), "first": first,
         }))
     }
 }
