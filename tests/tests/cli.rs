@@ -236,6 +236,34 @@ fn generate_continues_prompts_without_a_database() {
 }
 
 #[test]
+fn captions_are_a_table_that_ingest_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: Vec<u8>| {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+        folder.path().join(name).to_str().unwrap().to_owned()
+    };
+    let (red, blue) = (file("red.png", png([255, 0, 0])), file("blue.png", png([0, 0, 255])));
+    let broken = file("broken.png", b"no picture".to_vec());
+    let caption = |pictures: &[&str]| {
+        let mut command = fromagerie(&["caption", "--max-tokens", "4", "--bundle"]);
+        command.arg(tiny_bundle()).args(pictures);
+        command
+    };
+    let (code, lines, says) = json(&mut caption(&[&red, &broken, &blue, "/nowhere.png"]), "");
+    assert_eq!(code, 1, "{lines:?}");
+    assert_eq!((&lines[0]["file"], &lines[2]["file"]), (&red.as_str().into(), &blue.as_str().into()));
+    assert!(lines[1]["error"]["message"].as_str().unwrap().contains(&broken), "{says}");
+    assert!(lines[3]["error"]["message"].as_str().unwrap().contains("/nowhere.png"), "{says}");
+    assert_eq!((&lines[4]["captions"], &lines[4]["failed"]), (&2.into(), &2.into()));
+
+    let table = run(&mut caption(&[&red, &blue]), "").stdout;
+    assert_eq!(table.iter().filter(|byte| **byte == b'\n').count(), 3);
+    let table = file("captions.tsv", table);
+    let (code, lines, says) = ingest(&folder.path().join("cellar"), Path::new(&table));
+    assert_eq!((code, &lines.last().unwrap()["written"]), (0, &2.into()), "{says}");
+}
+
+#[test]
 fn a_public_address_needs_a_token() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = fromagerie(&["serve", "--listen", "0.0.0.0:0", "--db"]);

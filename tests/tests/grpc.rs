@@ -212,6 +212,28 @@ async fn candidates_are_ranked_by_how_likely_they_are() {
 }
 
 #[tokio::test]
+async fn a_picture_is_captioned() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path(), Some(&tiny_bundle()), &[]);
+    let mut models = ModelServiceClient::new(connect(&server).await);
+    let request = |image: Vec<u8>, question: &str, max_tokens| v1::CaptionRequest {
+        image: image.into(),
+        question: question.into(),
+        max_tokens,
+    };
+    let found = models.caption(request(png(RED), "", Some(6))).await.unwrap().into_inner();
+    assert!(found.token_count <= 6 && found.caption.len() <= 64, "{found:?}");
+    let asked = models.caption(request(png(RED), "Is it?", Some(6))).await.unwrap().into_inner();
+    assert_ne!(asked, found, "the question makes no difference");
+    for (image, max_tokens, expected) in
+        [(b"no picture".to_vec(), None, "NOT_AN_IMAGE"), (png(RED), Some(5000), "OUT_OF_RANGE")]
+    {
+        let refused = models.caption(request(image, "", max_tokens)).await.unwrap_err();
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, expected));
+    }
+}
+
+#[tokio::test]
 async fn bad_requests_get_one_error_info_each() {
     let folder = tempfile::tempdir().unwrap();
     let server = Served::start(folder.path(), None, &[]);

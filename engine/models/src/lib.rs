@@ -20,7 +20,7 @@ mod schedule;
 pub mod tokenizer;
 
 pub use bundle::generation::{BosPosition, GenerationConfig};
-pub use bundle::manifest::{Dialogue, Manifest, QueryContext, Variant};
+pub use bundle::manifest::{Captioning, Dialogue, Manifest, QueryContext, Variant};
 pub use bundle::{Bundle, BundleError, BundleOptions};
 pub use cache::{Cache, CacheState};
 pub use embeds::Embeds;

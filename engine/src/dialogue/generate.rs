@@ -117,7 +117,7 @@ pub(super) fn check_length(loaded: &LoadedModel, tokens: usize, after: usize) ->
 }
 
 /// A shelf with nothing on it.
-struct EmptyShelf;
+pub(super) struct EmptyShelf;
 
 impl Retriever for EmptyShelf {
     fn retrieve(&mut self, _query: &[f32], _limit: usize) -> Result<Vec<Retrieved>> {

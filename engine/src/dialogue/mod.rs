@@ -3,8 +3,9 @@
 //! `turn` is what people say, `template` how a model wants it written, `context` the row of positions that it
 //! reads. `decide` chooses the next token, and with it whether a picture belongs here; `reply` is the loop;
 //! `live` is what was read already and `window` what still fits; `session`, `record` and `held` keep a conversation.
-//! `generate` and `score` need no database.
+//! `generate`, `caption` and `score` need no database.
 
+pub mod caption;
 pub(crate) mod context;
 mod decide;
 pub mod generate;

@@ -112,6 +112,11 @@ class Client:
         request = {"prompt": _parts(prompt), "candidates": [{"parts": _parts(c)} for c in candidates]}
         return self._wire.call("ModelService", "Score", request)
 
+    def caption(self, image: bytes, question: str = "", max_tokens: int | None = None) -> str:
+        """What a picture shows, in words; with a question, what the model answers to that."""
+        request = {"image": image, "question": question, "max_tokens": max_tokens}
+        return self._wire.call("ModelService", "Caption", request).caption
+
     def start_ingest(self, collection: str, sources: Iterable[str], sync: bool = False, **options: Any) -> Any:
         """Begins a job that reads paths of the server's machine into a collection. Options are those of `JobInput`, such
         as `format` or `key_column`, and `with_features`."""

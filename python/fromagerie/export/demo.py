@@ -41,6 +41,8 @@ DIALOGUE: Dict[str, Any] = {
     "image_context_weight": 0.0,
     # The maps were trained on single exchanges: deep in a conversation the state of [RET] drifts from what they know.
     "query_context": "exchange",
+    # As captioning was trained.
+    "caption": {"question": "What is this?", "opening": "This is"},
 }
 # BOS is <|im_start|>, with which the preamble begins too: the engine writes it once.
 GENERATION: Dict[str, Any] = {"bos_token_id": 1, "eos_token_id": [0, 2], "max_new_tokens": 48, "ret_bias": 0.0, "ret_scale": 1.0}

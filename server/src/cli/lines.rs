@@ -1,13 +1,12 @@
 //! Commands that answer JSON lines of standard input with JSON lines, in the same order.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufRead};
-use std::sync::{Mutex, PoisonError, mpsc};
 
 use clap::Args;
 use fromagerie::{LoadedModel, load_bundle};
 use serde_json::{Value, json};
 
+use super::in_order::in_order;
 use super::output::UsageError;
 use super::{ModelArgs, Outcome, Output};
 
@@ -41,46 +40,17 @@ impl Lines {
                 !std::mem::replace(&mut is_broken, is_lost)
             })
             .filter(|line| line.as_ref().map_or(true, |line| !line.trim().is_empty()));
-        let lines = Mutex::new(lines.enumerate());
-        let (send, answers) = mpsc::sync_channel(usize::from(self.parallel));
-        let failed = std::thread::scope(|scope| {
-            for _ in 0..self.parallel {
-                let (send, lines, loaded, one) = (send.clone(), &lines, &loaded, &one);
-                scope.spawn(move || {
-                    // The lock is given back before the line is answered.
-                    let next = || lines.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    while let Some((number, line)) = next() {
-                        let answer = line.map_err(Into::into).and_then(|line| one(loaded, &line));
-                        if send.send((number, answer)).is_err() {
-                            break;
-                        }
-                    }
-                });
+        let output = Output::new(true);
+        let answered = |line: io::Result<String>| one(&loaded, &line?);
+        let told = in_order(lines, self.parallel, answered, |answer| match answer {
+            Ok(value) => output.value(&value),
+            Err(error) => {
+                output.error(&error);
+                Ok(())
             }
-            drop(send);
-            print_in_order(answers)
         })?;
-        Ok(if failed > 0 { Outcome::Partly } else { Outcome::Done })
+        let prompts = told.answered + told.failed;
+        output.value(&json!({"event": "summary", "prompts": prompts, "failed": told.failed}))?;
+        Ok(if told.failed > 0 { Outcome::Partly } else { Outcome::Done })
     }
-}
-
-/// Prints each answer as soon as all before it are printed, and at last how many there were. Returns how many failed.
-fn print_in_order(answers: mpsc::Receiver<(usize, anyhow::Result<Value>)>) -> io::Result<usize> {
-    let output = Output::new(true);
-    let (mut early, mut printed, mut failed) = (BTreeMap::new(), 0, 0);
-    for (number, answer) in answers {
-        early.insert(number, answer);
-        while let Some(answer) = early.remove(&printed) {
-            printed += 1;
-            match answer {
-                Ok(value) => output.value(&value)?,
-                Err(error) => {
-                    failed += 1;
-                    output.error(&error);
-                }
-            }
-        }
-    }
-    output.value(&json!({"event": "summary", "prompts": printed, "failed": failed}))?;
-    Ok(failed)
 }

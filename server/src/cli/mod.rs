@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 partly (some items failed), 2 the user's fault, 3 ours.
 
+mod caption;
 mod chat;
 mod collections;
 mod compact;
@@ -9,6 +10,7 @@ mod doctor;
 mod embed;
 mod generate;
 mod generations;
+mod in_order;
 mod ingest;
 mod input;
 mod jobs;
@@ -81,6 +83,7 @@ enum Command {
     Chat(chat::Chat),
     Generate(generate::Generate),
     Score(score::Score),
+    Caption(caption::Caption),
     /// List collections and aliases.
     Collections(collections::Collections),
     /// Read every stored byte and report damage.
@@ -214,6 +217,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Chat(command) => command.run(&output),
         Command::Generate(command) => command.run(),
         Command::Score(command) => command.run(),
+        Command::Caption(command) => command.run(&output),
         Command::Collections(command) => command.run(&output),
         Command::Verify(command) => command.run(&output),
         Command::Repair(command) => command.run(&output),

@@ -1,5 +1,6 @@
 //! `ModelService`.
 
+use fromagerie::dialogue::caption::{CaptionOptions, caption};
 use fromagerie::dialogue::generate::PromptPart;
 use fromagerie::dialogue::score::{self, Scores};
 use fromagerie::{Database, Error};
@@ -56,6 +57,18 @@ impl ModelService for Models {
             score::score(db.model()?.as_ref(), &prompt, &candidates, &|| cancelled())
         });
         Ok(Response::new(score_response(&scores.await?)))
+    }
+
+    async fn caption(&self, request: Request<v1::CaptionRequest>) -> Result<Response<v1::CaptionResponse>, Status> {
+        let request = request.into_inner();
+        let options = CaptionOptions {
+            question: Some(request.question).filter(|question| !question.trim().is_empty()),
+            tokens_max: request.max_tokens.map(|tokens| tokens as usize),
+            ..CaptionOptions::default()
+        };
+        let (db, image) = (self.db.clone(), request.image.into());
+        let found = blocking(move |cancelled| caption(db.model()?.as_ref(), image, &options, &|| cancelled())).await?;
+        Ok(Response::new(v1::CaptionResponse { caption: found.text, token_count: found.tokens as u32 }))
     }
 }
 

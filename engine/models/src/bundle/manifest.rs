@@ -142,6 +142,20 @@ pub struct Dialogue {
     /// What of a conversation the query of a reply is made from.
     #[serde(default)]
     pub query_context: QueryContext,
+    /// How a picture's caption is asked for. Absent: by nothing, the picture alone is continued, as in FROMAGe.
+    #[serde(default)]
+    pub caption: Option<Captioning>,
+}
+
+/// The words that make a chat caption a picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Captioning {
+    /// What the user says after the picture.
+    pub question: String,
+    /// How the answer begins; the caption is what follows.
+    #[serde(default)]
+    pub opening: String,
 }
 
 /// What of a conversation the query of a reply is made from. The reply itself always reads all of it.
@@ -165,6 +179,7 @@ impl Default for Dialogue {
             assistant: turn(),
             image_context_weight: 0.0,
             query_context: QueryContext::Conversation,
+            caption: None,
         }
     }
 }

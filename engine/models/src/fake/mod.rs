@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::bundle::fingerprint;
 use crate::bundle::generation::GenerationConfig;
 use crate::bundle::manifest::{
-    Dialogue, FORMAT, LanguageModel, Manifest, QueryContext, Retrieval, VERSION, Vision, bare_text,
+    Captioning, Dialogue, FORMAT, LanguageModel, Manifest, QueryContext, Retrieval, VERSION, Vision, bare_text,
 };
 use crate::cache::{Cache, CacheState};
 use crate::embeds::Embeds;
@@ -92,6 +92,7 @@ impl FakeModel {
             assistant: turn("assistant"),
             image_context_weight: 0.0,
             query_context: QueryContext::Conversation,
+            caption: Some(Captioning { question: "What is this?".into(), opening: String::new() }),
         };
         Self {
             manifest: Manifest {

@@ -1,0 +1,69 @@
+//! `fromagerie caption`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use fromagerie::dialogue::caption::{CaptionOptions, caption};
+use fromagerie::{LoadedModel, load_bundle};
+use serde_json::json;
+
+use super::in_order::in_order;
+use super::output::UsageError;
+use super::{ModelArgs, Outcome, Output};
+
+/// Say what pictures show, in words, without a database.
+///
+/// Prints a table of files and captions, in the order given. `ingest` takes it, as a source or, under this name, beside a
+/// folder's pictures:
+///
+///   cd photos; fromagerie caption --bundle BUNDLE *.jpg > captions.tsv
+#[derive(Args)]
+pub(super) struct Caption {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The pictures' files.
+    #[arg(value_name = "PICTURE", required = true)]
+    pictures: Vec<PathBuf>,
+    /// Asked of each picture instead of the bundle's own question.
+    #[arg(long, value_name = "TEXT")]
+    question: Option<String>,
+    /// Most tokens of a caption; the bundle says how many when not given.
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+    /// Pictures that are looked at at once; their captions share passes through the model.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    parallel: u16,
+}
+
+impl Caption {
+    pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
+        let Some(directory) = &self.model.bundle else {
+            return Err(UsageError("caption needs --bundle DIR".to_owned()).into());
+        };
+        let loaded = load_bundle(directory, &self.model.options(false))?;
+        let options =
+            CaptionOptions { question: self.question, tokens_max: self.max_tokens, ..CaptionOptions::default() };
+        output.text("image\tcaption\n")?;
+        let one = |path: PathBuf| Ok((caption_of(&loaded, &path, &options)?, path));
+        let told = in_order(self.pictures.into_iter(), self.parallel, one, |answer| match answer {
+            Ok((caption, path)) => {
+                let (file, value) = (path.display(), json!({"file": path, "caption": caption}));
+                output.line(&format!("{file}\t{caption}"), &value)
+            }
+            Err(error) => {
+                output.error(&error);
+                Ok(())
+            }
+        })?;
+        output.value(&json!({"event": "summary", "captions": told.answered, "failed": told.failed}))?;
+        Ok(if told.failed > 0 { Outcome::Partly } else { Outcome::Done })
+    }
+}
+
+/// The caption of the picture at `path`, in one line.
+fn caption_of(loaded: &LoadedModel, path: &Path, options: &CaptionOptions) -> anyhow::Result<String> {
+    let bytes = std::fs::read(path).map_err(|e| UsageError(format!("{}: {e}", path.display())))?;
+    let found = caption(loaded, bytes, options, &|| false)
+        .map_err(|error| anyhow::Error::from(error).context(path.display().to_string()))?;
+    Ok(found.text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
