@@ -1,5 +1,33 @@
-"""`python -m fromagerie.train`: see `fit.py`."""
+"""`python -m fromagerie.train fromage|demo`: `fromage/run.py` for models of one's own, `fit.py` for the demo's maps."""
 
-from .fit import main
+from __future__ import annotations
 
-main()
+import argparse
+import sys
+
+
+def main() -> int:
+    """Parses the command line and trains."""
+    parser = argparse.ArgumentParser(prog="fromagerie.train", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    raw = argparse.RawDescriptionHelpFormatter
+    from . import fit
+    from .fromage import run
+
+    fit.add_arguments(commands.add_parser("demo", help="the demo's maps, from its own data", description=fit.__doc__, formatter_class=raw))
+    run.add_arguments(commands.add_parser("fromage", help="maps for any language model and CLIP", description=run.__doc__, formatter_class=raw))
+    args = parser.parse_args()
+    if args.command == "demo":
+        fit.main(args)
+        return 0
+    try:
+        run.main(args)
+    except ValueError as error:
+        # PairsError, RunError, WeightsError: the caller's to mend.
+        print(f"fromagerie.train: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Trains FROMAGe's maps around the demo's frozen models and writes the files that the export reads.
 
-    python -m fromagerie.train --data .cache/train-data --out python/fromagerie/demo
+    python -m fromagerie.train demo --data .cache/train-data --out python/fromagerie/demo
 
 What is missing of the data, features and states is computed first. Then:
   1. the start, in closed form on what is cached: retrieval (`regression.py`) and visual tokens (`captioning.start`);
@@ -81,14 +81,17 @@ def decision_data(cache: Cache, config: dict, maps: Maps, lm, encode, tokenizer,
     return decision.read(lm, past, made, tokens.flatten(0, 1))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="fromagerie.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `demo`."""
     parser.add_argument("--data", type=Path, default=Path(".cache/train-data"), help="what `fromagerie.train.data` assembled; caches live there too")
     parser.add_argument("--out", type=Path, default=Path("python/fromagerie/demo"), help="where the maps and the run card are written")
     parser.add_argument("--config", type=Path, default=CONFIG, help="settings (default: the committed ones)")
     parser.add_argument("--splits", default=",".join(EVERYTHING), help="what to train on; with 'train', validation is judged as training goes on")
     parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    """Runs what the options say."""
     torch.set_num_threads(args.threads)
     run(args.data, args.out, read_config(args.config), args.splits.split(","))
 
@@ -153,7 +156,3 @@ def write_dialogue(out: Path, config: dict) -> None:
     """`dialogue.json`: the preamble and turn marks, as the bundle's manifest has them."""
     shape = {"preamble": wordings.PREAMBLE, "user": [wordings.USER, wordings.END], "assistant": [wordings.ASSISTANT, wordings.END], **config["dialogue"]}
     (out / "dialogue.json").write_text(json.dumps(shape, indent=1) + "\n", "utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -48,6 +48,7 @@ def zipped(entries, storages):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("m/data.pkl", pickled(entries))
+        archive.writestr("m/version", "3\n")
         for key, array in storages.items():
             archive.writestr(f"m/data/{key}", array.tobytes())
     return file.getvalue()
