@@ -186,6 +186,21 @@ fn new_model(cellar: &Cellar) -> (PathBuf, Arc<FakeModel>) {
 }
 
 #[test]
+fn a_generation_takes_a_name_that_nobody_has() {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let source = pictures(cellar.folder.path(), 5);
+    let db = &cellar.db;
+    // Made by hand, and named by the alias: it looks like a generation and is none.
+    run(db, JobSpec::Ingest(ingest_of("photos.g1", &[&source]))).unwrap();
+    db.set_alias("photos", "photos.g1").unwrap();
+    db.set_alias("photos.g2", "photos.g1").unwrap();
+    let job = run(db, JobSpec::Reindex(reindex("photos"))).unwrap();
+    assert_eq!(job.collection, "photos.g3");
+    assert_eq!(run(db, JobSpec::Reindex(reindex("photos"))).unwrap().collection, "photos.g4");
+    assert_eq!(db.rollback("photos", Some("photos.g1")).unwrap(), "photos.g1");
+}
+
+#[test]
 fn a_new_bundle_reads_pictures_or_maps_features_and_can_be_rolled_back() {
     let (cellar, source) = with_alias();
     let (bundle, model) = new_model(&cellar);

@@ -1,5 +1,7 @@
 //! The collections that an alias names, named, or may name: kept until told, and one step away.
 
+use std::collections::HashSet;
+
 use crate::database::Database;
 use crate::error::{Error, Result};
 
@@ -26,6 +28,17 @@ impl Database {
     /// The collection that an alias names.
     pub(crate) fn named_by(&self, alias: &str) -> Option<String> {
         self.aliases().into_iter().find(|(name, _)| name == alias).map(|(_, collection)| collection)
+    }
+
+    /// The first number above `last` whose name nobody has, and that name: one made by hand may look like a generation's.
+    pub(crate) fn next_generation(&self, alias: &str, last: u64) -> Result<(u64, String)> {
+        let collections = self.collections()?.into_iter().map(|collection| collection.name().to_owned());
+        let taken: HashSet<String> = collections.chain(self.aliases().into_iter().map(|(alias, _)| alias)).collect();
+        let mut number = last + 1;
+        while taken.contains(&format!("{alias}.g{number}")) {
+            number += 1;
+        }
+        Ok((number, format!("{alias}.g{number}")))
     }
 
     /// The generations of an alias that are there, by number; those without one first.

@@ -97,8 +97,9 @@ impl Running<'_> {
         }
         let replaces = self.db.named_by(&job.alias);
         let old = replaces.as_ref().map(|name| self.db.open_collection(name)).transpose()?;
-        let number = 1 + self.db.generations_of(&job.alias)?.iter().filter_map(|g| g.number).max().unwrap_or(0);
-        let name = if named.is_empty() { format!("{}.g{number}", job.alias) } else { named };
+        let last = self.db.generations_of(&job.alias)?.iter().filter_map(|g| g.number).max().unwrap_or(0);
+        let (number, unused) = self.db.next_generation(&job.alias, last)?;
+        let name = if named.is_empty() { unused } else { named };
         check_name("collection", &name)?;
         let vectors_only = old.as_ref().filter(|old| old.space().is_none() && job.input.is_empty());
         let new = NewCollection {
