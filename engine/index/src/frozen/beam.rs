@@ -11,8 +11,11 @@ const COUNTS: u64 = 1 << 30;
 /// What entries are ordered by.
 const ORDER: u64 = !(EXPANDED | COUNTS);
 const NODE: u32 = (1 << 30) - 1;
+/// Under a filter, nodes that are expanded for each that is as good as the worst answer. What was measured of the graph says how
+/// far apart the best of all nodes lie; those that count may be sparser, on one side of the query, or far from it.
+const REACH: usize = 3;
 /// Stepping stones for each place of a beam under a filter, before scanning is cheaper.
-const STONES_PER_PLACE: usize = 16;
+const STONES_PER_PLACE: usize = 64;
 
 /// When a beam is full, and when it has seen enough.
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,9 +98,21 @@ impl Beam {
 
     #[inline]
     fn see_floor(&mut self) {
-        if let Some(kth) = self.kth() {
-            self.floor = kth.saturating_sub(self.rule.tolerance.max(self.rule.margin));
+        if let Some(floor) = self.below_kth(self.rule.tolerance.max(self.rule.margin)) {
+            self.floor = floor;
         }
+    }
+
+    /// That much below the `k`-th best that counts; under a filter no higher than [`REACH`] goes.
+    #[inline]
+    fn below_kth(&self, difference: i32) -> Option<i32> {
+        let kth = self.kth()?;
+        let below = kth.saturating_sub(difference);
+        if !self.rule.filtered {
+            return Some(below);
+        }
+        let as_good = self.entries.partition_point(|entry| score_of(*entry) >= kth);
+        self.entries.get(REACH * as_good).map(|entry| below.min(score_of(*entry)))
     }
 
     /// The score at a place from 0, of a node that counts or of another; of the last where there are fewer.
@@ -149,7 +164,7 @@ impl Beam {
             self.next += 1;
         }
         let entry = self.entries[self.next];
-        if self.kth().is_some_and(|kth| score_of(entry) < kth.saturating_sub(self.rule.tolerance)) {
+        if self.below_kth(self.rule.tolerance).is_some_and(|floor| score_of(entry) < floor) {
             return None;
         }
         self.entries[self.next] |= EXPANDED;
@@ -219,10 +234,18 @@ mod tests {
         let rule = Rule { filtered: true, tolerance: 0, ..RULE };
         let mut beam =
             beam(rule, &[(0, 9, false), (1, 8, false), (2, 7, true), (3, 6, true), (4, 5, true), (5, 5, false)]);
-        assert_eq!(beam.answers().collect::<Vec<_>>(), [(2, 7), (3, 6)]);
-        assert_eq!(std::iter::from_fn(|| beam.expand_next()).count(), 4);
+        assert_eq!(beam.answers().collect::<Vec<_>>(), [(2, 7), (3, 6), (4, 5)]);
+        assert_eq!(std::iter::from_fn(|| beam.expand_next()).count(), 6, "too few to say that any is too far");
         assert!(!beam.is_overgrown());
-        (10..100).for_each(|node| beam.offer(node, 8, || false));
+        (10..10 + 4 * STONES_PER_PLACE as u32).for_each(|node| beam.offer(node, 8, || false));
         assert!(beam.is_overgrown());
+    }
+
+    #[test]
+    fn under_a_filter_more_are_expanded_than_are_as_good_as_the_worst_answer() {
+        let rule = Rule { filtered: true, tolerance: 0, ..RULE };
+        let falling: Vec<_> = (0..30).map(|node| (node, 30 - node as i32, node < 2)).collect();
+        let mut beam = beam(rule, &falling);
+        assert_eq!(std::iter::from_fn(|| beam.expand_next()).count(), 2 * REACH + 1);
     }
 }
