@@ -115,6 +115,20 @@ bench-ann: $(CACHE)/venv-ann/.stamp
 	cargo build --release -p fromagerie-bench --bin contender
 	$(CACHE)/venv-ann/bin/python bench/ann/run.py --rows $(ROWS) --rivals hnswlib,svs,faiss --out bench/results/ann
 
+## bench-filters: searches that may only find some rows, beside faiss and qdrant-edge, measured
+.PHONY: bench-filters
+bench-filters: $(CACHE)/venv-ann/.stamp
+	cargo build --release -p fromagerie-bench --bin shelf
+	$(CACHE)/venv-ann/bin/python bench/ann/filters.py --rows $(ROWS) --rivals faiss,faiss-ivf,qdrant,qdrant-acorn \
+		--data $(CACHE)/ann --out bench/results/filters.json
+
+## bench-memory: search in a quarter of the vectors' bytes, beside faiss and LanceDB, measured (root needed; ROWS=1000000)
+.PHONY: bench-memory
+bench-memory: $(CACHE)/venv-ann/.stamp
+	cargo build --release -p fromagerie-bench --bin shelf
+	$(CACHE)/venv-ann/bin/python bench/ann/small_memory.py --rows $(ROWS) --rivals faiss,lancedb \
+		--data $(CACHE)/ann --out bench/results/small_memory.json
+
 ## bench-layers: the same graph bare, through a collection, and over gRPC, measured
 LAYERS := $(CACHE)/layers
 .PHONY: bench-layers
@@ -140,13 +154,15 @@ $(CACHE)/venv-models/.stamp: bench/models/requirements.txt
 
 $(CACHE)/venv-ann/.stamp:
 	python3 -m venv $(CACHE)/venv-ann
-	$(CACHE)/venv-ann/bin/python -m pip install --quiet numpy==2.4.6 hnswlib==0.8.0 scalable-vs==0.5.0 faiss-cpu==1.15.1
+	$(CACHE)/venv-ann/bin/python -m pip install --quiet numpy==2.4.6 hnswlib==0.8.0 scalable-vs==0.5.0 faiss-cpu==1.15.1 \
+		qdrant-edge-py==0.9.0 lancedb==0.40.0 pyarrow==26.0.1
 	touch $@
 
 .PHONY: bench-once
 bench-once: setup
-	cargo build --release -p fromagerie-bench --bin contender
+	cargo build --release -p fromagerie-bench --bin contender --bin shelf
 	$(VENV) bench/ann/run.py --rows 5000
+	$(VENV) bench/ann/filters.py --rows 5000
 	cargo bench -p fromagerie-kernels -- --test
 	FROMAGERIE_BUNDLE=$(BUNDLE) cargo run --release -p fromagerie-bench --bin chat_latency -- --once
 

@@ -4,10 +4,12 @@
 mod common;
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use common::{REDS, cellar, png};
-use fromagerie::dialogue::{ChatOptions, Event, Part, Role};
-use fromagerie::{Database, Error, Options};
+use fromagerie::dialogue::caption::{CaptionOptions, caption};
+use fromagerie::dialogue::{ChatOptions, Event, Finish, Part, Role};
+use fromagerie::{Database, Error, LoadedModel, Options};
 use fromagerie_models::{Dialogue, FakeModel, Model, QueryContext};
 
 #[test]
@@ -244,4 +246,28 @@ fn sessions_are_named_listed_and_deleted() {
     assert_eq!(cellar.db.sessions().unwrap(), ["a", "b"]);
     cellar.db.delete_session("a").unwrap();
     assert!(matches!(cellar.say("a", "hello"), Err(Error::UnknownSession { .. })));
+}
+
+#[test]
+fn a_picture_is_asked_about_in_the_bundles_words_or_the_callers() {
+    let loaded = LoadedModel::new(Arc::new(FakeModel::new()), "cpu", "none").unwrap();
+    let ask = |options: &CaptionOptions| caption(&loaded, png([255, 0, 0]), options, &|| false);
+    assert_eq!(ask(&CaptionOptions::default()).unwrap().text, "You said: What is this?");
+
+    let question = Some("Which colour?".to_owned());
+    let own = ask(&CaptionOptions { question, ..CaptionOptions::default() }).unwrap();
+    assert_eq!((own.text.as_str(), own.finish), ("You said: Which colour?", Finish::Stop));
+
+    let short = ask(&CaptionOptions { tokens_max: Some(2), ..CaptionOptions::default() }).unwrap();
+    assert_eq!((short.tokens, short.finish), (2, Finish::MaxTokens));
+}
+
+#[test]
+fn what_cannot_be_captioned_is_told() {
+    let loaded = LoadedModel::new(Arc::new(FakeModel::new()), "cpu", "none").unwrap();
+    let options = CaptionOptions::default();
+    assert!(caption(&loaded, b"no picture".to_vec(), &options, &|| false).is_err());
+    assert_eq!(caption(&loaded, png([255, 0, 0]), &options, &|| true).unwrap_err().reason(), "CANCELLED");
+    let none = CaptionOptions { tokens_max: Some(0), ..options };
+    assert_eq!(caption(&loaded, png([255, 0, 0]), &none, &|| false).unwrap_err().reason(), "OUT_OF_RANGE");
 }
