@@ -16,6 +16,9 @@ const NODE: u32 = (1 << 30) - 1;
 const REACH: usize = 3;
 /// Stepping stones for each place of a beam under a filter, before scanning is cheaper.
 const STONES_PER_PLACE: usize = 64;
+/// Nodes as good as the worst answer, for each answer wanted, beyond which a walk no longer finds what a scan would: those that
+/// count lie where the graph has no reason to lead.
+const AS_GOOD_PER_ANSWER: usize = 32;
 
 /// When a beam is full, and when it has seen enough.
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,8 +114,13 @@ impl Beam {
         if !self.rule.filtered {
             return Some(below);
         }
-        let as_good = self.entries.partition_point(|entry| score_of(*entry) >= kth);
-        self.entries.get(REACH * as_good).map(|entry| below.min(score_of(*entry)))
+        self.entries.get(REACH * self.as_good(kth)).map(|entry| below.min(score_of(*entry)))
+    }
+
+    /// Nodes with at least that score, whether they count or not.
+    #[inline]
+    fn as_good(&self, score: i32) -> usize {
+        self.entries.partition_point(|entry| score_of(*entry) >= score)
     }
 
     /// The score at a place from 0, of a node that counts or of another; of the last where there are fewer.
@@ -164,6 +172,10 @@ impl Beam {
             self.next += 1;
         }
         let entry = self.entries[self.next];
+        if self.rule.filtered && self.kth().is_some_and(|kth| self.as_good(kth) > AS_GOOD_PER_ANSWER * self.rule.k) {
+            self.overgrown = true;
+            return None;
+        }
         if self.below_kth(self.rule.tolerance).is_some_and(|floor| score_of(entry) < floor) {
             return None;
         }

@@ -193,7 +193,7 @@ impl Graph<'_> {
             }
             at = walk.next(scratch);
         }
-        Ok(true)
+        Ok(!scratch.beam.is_overgrown())
     }
 
     /// Whether the node's row or a twin of it may be an answer.
