@@ -63,7 +63,7 @@ class LanceDb:
         self.table = lancedb.connect(str(folder)).open_table("rows")
 
     def search(self, vector, k, setting):
-        asked = self.table.search(vector).distance_type("dot").nprobes(setting).refine_factor(10).select(["id"]).limit(k)
+        asked = self.table.search(vector).distance_type("dot").nprobes(setting).refine_factor(10).select(["id", "_distance"]).limit(k)
         return asked.to_arrow()["id"].to_numpy()
 
 
