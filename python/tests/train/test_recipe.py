@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
 import tiny_models  # noqa: E402
 
 from fromagerie.export.fromage import export_fromage  # noqa: E402
+from fromagerie.train.fromage.features import Encoder, prepare  # noqa: E402
 from fromagerie.train.fromage.model import Language, Maps  # noqa: E402
 from fromagerie.train.fromage.pairs import PairsError, expand, read_pairs  # noqa: E402
 from fromagerie.train.fromage.run import RunError, Settings, train  # noqa: E402
@@ -120,6 +121,29 @@ def test_it_learns_and_becomes_a_bundle(shape, tsv, models, tmp_path):
     assert header.startswith("step,captioning,infonce,logit_scale") and len(rows) == run.step
     manifest = export_fromage(tmp_path / "out", str(frozen / "lm"), str(frozen / "clip"), tmp_path / "bundle", say=lambda _: None)
     assert manifest["retrieval"]["dim"] == 12 and manifest["vision"]["num_visual_tokens"] == 2
+    assert_bundle_is_what_was_trained(run, tmp_path / "bundle", manifest, frozen)
+
+
+def assert_bundle_is_what_was_trained(run, bundle, manifest, frozen):
+    """The bundle's graphs map a caption and a picture to where training put them."""
+    ort = pytest.importorskip("onnxruntime")
+    graph = lambda name: ort.InferenceSession(bundle / "onnx" / f"{name}.onnx")
+    ids, sizes = run.data.ids[0], manifest["language_model"]
+    embeds = graph("embed_tokens").run(None, {"input_ids": np.array([ids], np.int64)})[0]
+    decoder = graph("decoder_model_merged")
+    feeds = {"inputs_embeds": embeds, "attention_mask": np.ones((1, len(ids)), np.int64), "num_logits_to_keep": np.array(1, np.int64)}
+    nothing = np.zeros((1, sizes["num_key_value_heads"], 0, sizes["head_dim"]), np.float32)
+    feeds |= {port.name: nothing for port in decoder.get_inputs() if port.name.startswith("past")}
+    found = decoder.run(["retrieval_embedding"], feeds)[0][0, -1]
+    with torch.no_grad():
+        wanted = queries(run.language, run.maps, [ids])[0].numpy()
+        encoder = Encoder(frozen / "clip", "cpu")
+        pixels = prepare(png(1), encoder.config)[None]
+        shown = run.maps.visual_fc(torch.from_numpy(encoder(pixels)))[0].numpy()
+    vision = graph("vision_encoder")
+    drawn = vision.run(["retrieval_embedding"], {vision.get_inputs()[0].name: pixels})[0][0]
+    for a, b in ((found, wanted), (drawn, shown)):
+        assert 1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b) < 1e-5
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(tsv, models, tmp_path):
