@@ -71,7 +71,8 @@ impl Batch {
         self.scheduler.stats()
     }
 
-    fn pass(&self, graph: &DecoderGraph, jobs: &[Job]) -> Vec<Answer> {
+    /// One more position of each of `jobs`, in one pass where they fit into one.
+    pub(super) fn pass(&self, graph: &DecoderGraph, jobs: &[Job]) -> Vec<Answer> {
         let mut rows = self.rows.lock();
         let mut answers: Vec<Option<Answer>> =
             jobs.iter().map(|job| check(job, rows.len_of(&job.slot)).err().map(Err)).collect();

@@ -5,7 +5,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::sync::Barrier;
 use std::time::Duration;
 
 use super::*;
@@ -13,9 +12,6 @@ use crate::bundle::Bundle;
 use crate::onnx::embed::Embed;
 use crate::onnx::runtime::RuntimeOptions;
 use crate::schedule::BatchOptions;
-
-/// Steps of two sequences at once before one of them is hurt: enough for them to meet.
-const ROUNDS: usize = 10;
 
 struct Tiny {
     decoder: Decoder,
@@ -82,33 +78,24 @@ fn a_sequence_without_its_past_is_refused_until_it_begins_anew() {
 fn one_that_lost_its_row_in_a_batch_is_refused_and_the_other_steps_on() {
     let tiny = tiny();
     let (mut hurt, mut whole, mut alone) = (tiny.decoder.past(), tiny.decoder.past(), tiny.decoder.past());
-    tiny.read(&mut alone, ROUNDS + 1);
-    let expected = tiny.step(&mut alone).unwrap();
-    alone.rest().unwrap();
+    for past in [&mut hurt, &mut whole, &mut alone] {
+        tiny.read(past, 4);
+        past.rest().unwrap();
+    }
+    let job = |past: &Past| Job { row: tiny.row.data().to_vec(), slot: past.slot().clone(), len: past.len() };
+    let batch = &tiny.decoder.batch;
+    let both = batch.pass(&tiny.decoder.graph, &[job(&hurt), job(&whole)]);
+    assert!(both.iter().all(Result::is_ok));
+    for past in [&mut hurt, &mut whole] {
+        past.grow(1);
+        assert!(past.slot().lock().is_none(), "it is not in the batch");
+    }
 
-    let both = Barrier::new(2);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            tiny.step(&mut hurt).unwrap();
-            for _ in 0..ROUNDS {
-                both.wait();
-                tiny.step(&mut hurt).unwrap();
-            }
-            assert!(hurt.slot().lock().is_none(), "it is not in the batch");
-            tiny.decoder.batch.vacate(hurt.slot());
-            both.wait();
-            assert_eq!(lost(tiny.step(&mut hurt)), (ROUNDS + 1, 0));
-        });
-        scope.spawn(|| {
-            tiny.step(&mut whole).unwrap();
-            for _ in 0..ROUNDS {
-                both.wait();
-                tiny.step(&mut whole).unwrap();
-            }
-            both.wait();
-            let found = tiny.step(&mut whole).unwrap();
-            assert!(!is_far(&found.logits, &expected.logits));
-        });
-    });
-    assert!(tiny.decoder.batch.stats().passes.get(1).is_some_and(|passes| *passes > 0));
+    batch.vacate(hurt.slot());
+    let mut answers = batch.pass(&tiny.decoder.graph, &[job(&hurt), job(&whole)]);
+    let found = answers.pop().unwrap().unwrap();
+    assert_eq!(lost(answers.pop().unwrap().map_err(ModelError::from)), (5, 0));
+    tiny.read(&mut alone, 1);
+    let expected = tiny.step(&mut alone).unwrap();
+    assert!(!is_far(&found.logits, &expected.logits));
 }
