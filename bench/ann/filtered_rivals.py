@@ -93,8 +93,7 @@ class Qdrant:
         wanted = q.Filter(must=[q.FieldCondition(key=field, match=q.MatchValue(value="yes"))])
         parameters = q.SearchParams(hnsw_ef=setting, acorn=self.acorn and q.AcornSearchParams(enable=True))
         asked = q.SearchRequest(query=q.Query.Nearest(vector.tolist()), limit=k, filter=wanted, params=parameters)
-        ids = [point.id for point in self.shard.search(asked)]
-        return ids + [-1] * (k - len(ids))
+        return [point.id for point in self.shard.search(asked)]
 
 
 class QdrantAcorn(Qdrant):
@@ -113,12 +112,12 @@ def serve(rival, folder):
     for line in sys.stdin:
         ask = json.loads(line)
         queries = np.load(ask["queries"])
-        ids, times = np.empty((len(queries), ask["k"]), np.int32), np.empty(len(queries))
+        ids, times = np.full((len(queries), ask["k"]), -1, np.int32), np.empty(len(queries))
         for at, vector in enumerate(queries):
             begun = time.perf_counter()
-            found = rival.search(vector, ask["k"], ask["recall"], ask["field"])
+            found = rival.search(vector, ask["k"], int(ask["recall"]), ask.get("field"))
             times[at] = time.perf_counter() - begun
-            ids[at] = found
+            ids[at, : len(found)] = found
         ids.tofile(ask["out"])
         told = {"wall_s": times.sum(), "p50_us": 1e6 * np.median(times), "p99_us": 1e6 * np.percentile(times, 99)}
         print(json.dumps(told), flush=True)

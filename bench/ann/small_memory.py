@@ -12,11 +12,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import data
 import numpy as np
+from filtered_rivals import serve
 
 QUERIES, K = 300, 10
 GROUP = Path("/sys/fs/cgroup/memory/fromagerie-bench")
@@ -35,13 +35,13 @@ class Faiss:
         index.add(base)
         faiss.write_index(index, str(folder / "index.faiss"))
 
-    def open(self, folder):
+    def open(self, folder, names):
         import faiss
 
         faiss.omp_set_num_threads(1)
         self.faiss, self.index = faiss, faiss.read_index(str(folder / "index.faiss"), faiss.IO_FLAG_MMAP_IFC)
 
-    def search(self, vector, k, setting):
+    def search(self, vector, k, setting, field):
         return self.index.search(vector[None], k, params=self.faiss.SearchParametersIVF(nprobe=setting))[1][0]
 
 
@@ -57,34 +57,17 @@ class LanceDb:
         table = lancedb.connect(str(folder)).create_table("rows", rows)
         table.create_index(metric="dot", index_type="IVF_PQ", num_partitions=1000, num_sub_vectors=64)
 
-    def open(self, folder):
+    def open(self, folder, names):
         import lancedb
 
         self.table = lancedb.connect(str(folder)).open_table("rows")
 
-    def search(self, vector, k, setting):
+    def search(self, vector, k, setting, field):
         asked = self.table.search(vector).distance_type("dot").nprobes(setting).refine_factor(10).select(["id", "_distance"]).limit(k)
         return asked.to_arrow()["id"].to_numpy()
 
 
 RIVALS = {"faiss": Faiss, "lancedb": LanceDb}
-
-
-def serve(rival, folder):
-    rival.open(folder)
-    print("{}", flush=True)
-    for line in sys.stdin:
-        ask = json.loads(line)
-        queries = np.load(ask["queries"])
-        ids, times = np.full((len(queries), ask["k"]), -1, np.int32), np.empty(len(queries))
-        for at, vector in enumerate(queries):
-            begun = time.perf_counter()
-            found = rival.search(vector, ask["k"], int(ask["recall"]))
-            times[at] = time.perf_counter() - begun
-            ids[at, : len(found)] = found
-        ids.tofile(ask["out"])
-        told = {"wall_s": times.sum(), "p50_us": 1e6 * np.median(times), "p99_us": 1e6 * np.percentile(times, 99)}
-        print(json.dumps(told), flush=True)
 
 
 def limited(command: list[str], limit: int) -> subprocess.Popen:

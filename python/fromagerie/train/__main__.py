@@ -22,10 +22,10 @@ def main() -> int:
         return 0
     try:
         run.main(args)
-    except ValueError as error:
-        # PairsError, RunError, WeightsError: the caller's to mend.
-        print(f"fromagerie.train: {error}", file=sys.stderr)
-        return 2
+    except (ValueError, OSError) as error:
+        # PairsError, RunError, WeightsError, a disk: as `fromagerie.export` says it.
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

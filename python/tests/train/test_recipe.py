@@ -160,6 +160,10 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tsv, models, tmp_path):
     assert again.rows == whole.rows
     with pytest.raises(RunError, match="rate was 0.003, not 0.1"):
         learn(tsv, models("opt"), tmp_path / "broken", Settings(**{**SMALL.__dict__, "rate": 0.1}))
+    fewer = tmp_path / "fewer.tsv"
+    fewer.write_text("\n".join(tsv.read_text().splitlines()[:-1]))
+    with pytest.raises(RunError, match="other pairs or another frozen model"):
+        learn(fewer, models("opt"), tmp_path / "broken", images=tsv.parent)
 
 
 def test_pictures_that_cannot_be_read_are_left_out_and_told(tsv, models, tmp_path):

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use fromagerie::LoadedModel;
 use fromagerie::dialogue::caption::{CaptionOptions, caption};
-use fromagerie::{LoadedModel, load_bundle};
 use serde_json::json;
 
 use super::in_order::in_order;
@@ -37,26 +37,17 @@ pub(super) struct Caption {
 
 impl Caption {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
-        let Some(directory) = &self.model.bundle else {
-            return Err(UsageError("caption needs --bundle DIR".to_owned()).into());
-        };
-        let loaded = load_bundle(directory, &self.model.options(false))?;
+        let loaded = self.model.load("caption")?;
         let options =
             CaptionOptions { question: self.question, tokens_max: self.max_tokens, ..CaptionOptions::default() };
         output.text("image\tcaption\n")?;
         let one = |path: PathBuf| Ok((caption_of(&loaded, &path, &options)?, path));
-        let told = in_order(self.pictures.into_iter(), self.parallel, one, |answer| match answer {
-            Ok((caption, path)) => {
-                let (file, value) = (path.display(), json!({"file": path, "caption": caption}));
-                output.line(&format!("{file}\t{caption}"), &value)
-            }
-            Err(error) => {
-                output.error(&error);
-                Ok(())
-            }
+        let told = in_order(self.pictures.into_iter(), self.parallel, one, output, |(caption, path)| {
+            let file = path.display().to_string();
+            output.line(&format!("{file}\t{caption}"), &json!({"file": file, "caption": caption}))
         })?;
         output.value(&json!({"event": "summary", "captions": told.answered, "failed": told.failed}))?;
-        Ok(if told.failed > 0 { Outcome::Partly } else { Outcome::Done })
+        Ok(told.outcome())
     }
 }
 

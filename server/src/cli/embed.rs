@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use fromagerie::{EmbedOptions, FailureLog, FetchOptions, IngestEvent, Thumbnails, embed, load_bundle};
+use fromagerie::{EmbedOptions, FailureLog, FetchOptions, IngestEvent, Thumbnails, embed};
 use serde_json::json;
 
 use super::input::InputArgs;
@@ -48,10 +48,7 @@ impl Embed {
         let part = self.part.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
         let part = part.ok_or_else(|| UsageError(format!("--part is {:?}; it must be I/N, such as 0/4", self.part)))?;
         let input = self.input.input(self.sources.clone());
-        let bundle =
-            self.model.bundle.clone().or_else(|| std::env::var_os(fromagerie::BUNDLE_VARIABLE).map(Into::into));
-        let bundle = bundle.ok_or_else(|| UsageError("name a bundle with --bundle".to_owned()))?;
-        let loaded = load_bundle(&bundle, &self.model.options(false))?;
+        let loaded = self.model.load("embed")?;
         let private = input.allow_private_addresses;
         let options = EmbedOptions {
             source: input.source,

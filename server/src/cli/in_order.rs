@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, PoisonError, mpsc};
 
+use super::{Outcome, Output};
+
 /// What became of the things asked.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Told {
@@ -11,12 +13,20 @@ pub(super) struct Told {
     pub(super) failed: usize,
 }
 
-/// Answers `asked` on as many threads as `parallel` says; `tell` gets each answer as soon as all before it were told.
+impl Told {
+    pub(super) fn outcome(self) -> Outcome {
+        if self.failed > 0 { Outcome::Partly } else { Outcome::Done }
+    }
+}
+
+/// Answers `asked` on as many threads as `parallel` says; `tell` gets each answer, and `output` each error, as soon as all
+/// before it were told.
 pub(super) fn in_order<Q: Send, A: Send>(
     asked: impl Iterator<Item = Q> + Send,
     parallel: u16,
     answer: impl Fn(Q) -> anyhow::Result<A> + Sync,
-    mut tell: impl FnMut(anyhow::Result<A>) -> io::Result<()>,
+    output: &Output,
+    mut tell: impl FnMut(A) -> io::Result<()>,
 ) -> io::Result<Told> {
     let asked = Mutex::new(asked.enumerate());
     let (send, answers) = mpsc::sync_channel(usize::from(parallel));
@@ -38,8 +48,16 @@ pub(super) fn in_order<Q: Send, A: Send>(
         for (number, answer) in answers {
             early.insert(number, answer);
             while let Some(answer) = early.remove(&(told.answered + told.failed)) {
-                *(if answer.is_ok() { &mut told.answered } else { &mut told.failed }) += 1;
-                tell(answer)?;
+                match answer {
+                    Ok(answer) => {
+                        told.answered += 1;
+                        tell(answer)?;
+                    }
+                    Err(error) => {
+                        told.failed += 1;
+                        output.error(&error);
+                    }
+                }
             }
         }
         Ok(told)

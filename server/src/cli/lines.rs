@@ -3,11 +3,10 @@
 use std::io::{self, BufRead};
 
 use clap::Args;
-use fromagerie::{LoadedModel, load_bundle};
+use fromagerie::LoadedModel;
 use serde_json::{Value, json};
 
 use super::in_order::in_order;
-use super::output::UsageError;
 use super::{ModelArgs, Outcome, Output};
 
 /// Where the model is, and how many lines are answered at once.
@@ -27,10 +26,7 @@ impl Lines {
         command: &str,
         one: impl Fn(&LoadedModel, &str) -> anyhow::Result<Value> + Sync,
     ) -> anyhow::Result<Outcome> {
-        let Some(directory) = &self.model.bundle else {
-            return Err(UsageError(format!("{command} needs --bundle DIR")).into());
-        };
-        let loaded = load_bundle(directory, &self.model.options(false))?;
+        let loaded = self.model.load(command)?;
         let mut is_broken = false;
         let lines = io::BufReader::new(io::stdin())
             .lines()
@@ -42,15 +38,9 @@ impl Lines {
             .filter(|line| line.as_ref().map_or(true, |line| !line.trim().is_empty()));
         let output = Output::new(true);
         let answered = |line: io::Result<String>| one(&loaded, &line?);
-        let told = in_order(lines, self.parallel, answered, |answer| match answer {
-            Ok(value) => output.value(&value),
-            Err(error) => {
-                output.error(&error);
-                Ok(())
-            }
-        })?;
+        let told = in_order(lines, self.parallel, answered, &output, |value| output.value(&value))?;
         let prompts = told.answered + told.failed;
         output.value(&json!({"event": "summary", "prompts": prompts, "failed": told.failed}))?;
-        Ok(if told.failed > 0 { Outcome::Partly } else { Outcome::Done })
+        Ok(told.outcome())
     }
 }

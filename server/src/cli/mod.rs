@@ -35,9 +35,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use fromagerie::{BatchOptions, Database, Device, Options};
+use fromagerie::{BUNDLE_VARIABLE, BatchOptions, Database, Device, LoadedModel, Options, load_bundle};
 
-use output::Output;
+use output::{Output, UsageError};
 
 /// An image-retrieval database that understands dialogue.
 #[derive(Parser)]
@@ -166,6 +166,15 @@ struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// Loads the bundle for a command that has no database to look in.
+    fn load(&self, command: &str) -> anyhow::Result<LoadedModel> {
+        let named = self.bundle.clone().or_else(|| std::env::var_os(BUNDLE_VARIABLE).map(Into::into));
+        let bundle = named.ok_or_else(|| {
+            UsageError(format!("{command} needs a model: name a bundle with --bundle DIR or {BUNDLE_VARIABLE}"))
+        })?;
+        Ok(load_bundle(&bundle, &self.options(false))?)
+    }
+
     fn options(&self, create: bool) -> Options {
         Options {
             bundle: self.bundle.clone(),

@@ -260,4 +260,15 @@ mod tests {
         let mut beam = beam(rule, &falling);
         assert_eq!(std::iter::from_fn(|| beam.expand_next()).count(), 2 * REACH + 1);
     }
+
+    #[test]
+    fn a_walk_among_many_that_do_not_count_gives_up() {
+        let rule = Rule { filtered: true, width: usize::MAX, ..RULE };
+        for (stones, gives_up) in [(AS_GOOD_PER_ANSWER * 2 - 2, false), (AS_GOOD_PER_ANSWER * 2 - 1, true)] {
+            let mut offers: Vec<_> = (0..stones as u32).map(|node| (node, 9, false)).collect();
+            offers.extend([(5000, 8, true), (5001, 8, true)]);
+            let mut beam = beam(rule, &offers);
+            assert_eq!((beam.expand_next().is_none(), beam.is_overgrown()), (gives_up, gives_up), "{stones} stones");
+        }
+    }
 }

@@ -82,7 +82,7 @@ def fingerprint(directory: Path, pairs: Sequence[Pair]) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     for pair in pairs:
-        digest.update(json.dumps([pair.key, str(pair.file), pair.start]).encode())
+        digest.update(json.dumps([pair.key, str(pair.file.absolute()), pair.start]).encode())
     return digest.hexdigest()[:16]
 
 

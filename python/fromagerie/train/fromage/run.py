@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass, field
@@ -79,6 +80,7 @@ class Run:
         self.language, self.maps, self.settings, self.data, self.held, self.out = language, maps, settings, data, held, out
         self.optimiser = torch.optim.AdamW(maps.parameters(), settings.rate, betas=tuple(settings.betas), weight_decay=0.0)
         self.step, self.rows = 0, []  # type: int, List[Dict[str, Any]]
+        self.subject = fingerprint(language, data, held)
 
     @property
     def steps_an_epoch(self) -> int:
@@ -89,7 +91,8 @@ class Run:
     def save(self) -> None:
         """Writes all that the next step depends on, whole or not at all."""
         draft = self.out / (STATE + ".part")
-        torch.save({"settings": asdict(self.settings), "step": self.step, "rows": self.rows, "maps": self.maps.state_dict(), "optimiser": self.optimiser.state_dict()}, draft)
+        state = {"settings": asdict(self.settings), "subject": self.subject, "step": self.step, "rows": self.rows, "maps": self.maps.state_dict()}
+        torch.save({**state, "optimiser": self.optimiser.state_dict()}, draft)
         draft.replace(self.out / STATE)
 
     def resume(self) -> bool:
@@ -102,6 +105,8 @@ class Run:
         differ = [f"{k} was {state['settings'].get(k)!r}, not {v!r}" for k, v in wanted.items() if state["settings"].get(k) != v]
         if differ:
             raise RunError(f"{path} is of a run with other settings ({'; '.join(differ)}): give those again, or another --out")
+        if state["subject"] != self.subject:
+            raise RunError(f"{path} is of a run with other pairs or another frozen model: give those again, or another --out")
         self.maps.load_state_dict(state["maps"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.rows = state["step"], state["rows"]
@@ -152,6 +157,15 @@ class Run:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+def fingerprint(language: Language, *sides: Data) -> str:
+    """Of the frozen language model and of all pairs, in their order."""
+    digest = hashlib.sha256(language.table.float().cpu().numpy().tobytes())
+    for side in sides:
+        digest.update(json.dumps(side.ids).encode())
+        digest.update(side.features.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def tokens_of(language: Language, captions: Sequence[str], most: int) -> List[Ids]:
