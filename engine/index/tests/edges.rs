@@ -68,17 +68,17 @@ fn filters_and_least_scores() {
         assert_eq!(graph.search(&rows, &nothing, &mut scratch), Ok(&[][..]));
         let three = Query { allow: Some(&|row| [7, 1500, 2999].contains(&row)), ..query };
         assert_eq!(graph.search(&rows, &three, &mut scratch).expect("an answer"), truth(&rows, &three));
-        assert!(scratch.scanned(), "three rows of 3,000 are not worth a walk");
+        assert!(scratch.swept(), "three rows of 3,000 are not worth a walk");
 
         let best = truth(&rows, &query);
         let shown = |row: u32| best.iter().all(|hit| hit.row != row);
         let hits = graph.search(&rows, &Query { allow: Some(&shown), ..query }, &mut scratch).expect("an answer");
         assert!(hits.len() == 10 && hits.iter().all(|hit| shown(hit.row)));
-        assert!(!scratch.scanned());
+        assert!(!scratch.swept());
 
         let good = Query { min_score: Some(best[4].score), ..query };
         assert_eq!(graph.search(&rows, &good, &mut scratch).expect("an answer").len(), 5);
-        assert!(!scratch.scanned());
+        assert!(!scratch.swept());
         let perfect = Query { min_score: Some(1.5), ..query };
         assert_eq!(graph.search(&rows, &perfect, &mut scratch), Ok(&[][..]));
     }
@@ -111,7 +111,7 @@ fn thousands_of_equal_rows_do_not_hide_the_others() {
     // All but one of the equal rows were shown already; the last one still comes.
     let query = Query { allow: Some(&|row| row >= 6_998), ..Query::new(&many, 1) };
     assert_eq!(graph.search(&rows, &query, &mut scratch).expect("an answer")[0].row, 6_998);
-    assert!(!scratch.scanned());
+    assert!(!scratch.swept());
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn measure(set: &Set, bytes: &[u8], queries: &[Vec<f32>], truths: &[Vec<Neighbor
     for (vector, truth) in queries.iter().zip(truths) {
         let query = Query { ef, ..Query::new(vector, 10) };
         let hits = graph.search(&rows, &query, &mut scratch).expect("an answer").to_vec();
-        assert!(hits.is_sorted() && !scratch.scanned());
+        assert!(hits.is_sorted() && !scratch.swept());
         found += recall(&hits, truth);
         distances += scratch.distances();
     }
@@ -118,7 +118,7 @@ fn a_filter_that_keeps_what_is_far_is_searched_as_well() {
         for vector in &queries[..100] {
             let query = Query { recall: Some(0.95), allow: Some(&allow), ..Query::new(vector, 10) };
             let hits = graph.search(&rows, &query, &mut scratch).expect("an answer").to_vec();
-            walked += usize::from(!scratch.scanned());
+            walked += usize::from(!scratch.swept());
             found += recall(&hits, &truth(&rows, &query)) / 100.0;
         }
         println!("the farther one in {one_in} allowed: recall@10 {found:.4}, {walked} of 100 by walking");

@@ -21,7 +21,7 @@ pub struct Scratch {
     pub(super) found: Vec<Neighbor>,
     pub(crate) distances: u64,
     pub(super) rescored: u64,
-    pub(super) scanned: bool,
+    pub(super) swept: bool,
 }
 
 impl Scratch {
@@ -43,10 +43,10 @@ impl Scratch {
         self.rescored
     }
 
-    /// Whether the last search ended in an exact scan, because the filter was too narrow for the graph.
+    /// Whether the last search compared all codes, because the graph does not lead to what the filter lets through.
     #[must_use]
-    pub fn scanned(&self) -> bool {
-        self.scanned
+    pub fn swept(&self) -> bool {
+        self.swept
     }
 
     /// Score of the tenth best node that the walk has met, by the first level; of the last when there are fewer.
@@ -60,7 +60,7 @@ impl Scratch {
         self.batch.clear();
         self.found.clear();
         self.near.clear();
-        (self.distances, self.rescored, self.scanned) = (0, 0, false);
+        (self.distances, self.rescored, self.swept) = (0, 0, false);
     }
 }
 

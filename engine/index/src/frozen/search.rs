@@ -22,7 +22,8 @@ impl Graph<'_> {
     /// Rows near to `query.vector`, best first, ties by row; the memory is `scratch`'s. Scores are computed from rows.
     ///
     /// The answer has as many neighbours as an exact search has: where the graph does not lead to `query.k` of them
-    /// (the filter lets too few through, or the graph is damaged), the rows are scanned instead.
+    /// (the filter lets too few through, or keeps what lies far), all codes are compared instead, and where those are not
+    /// enough either (the graph is damaged), the rows.
     ///
     /// # Errors
     /// [`SearchError::WrongRows`] when the graph was built over other rows, else as [`flat::search`].
@@ -35,8 +36,7 @@ impl Graph<'_> {
         self.check_rows(rows)?;
         query.check(rows)?;
         let wanted = query.k.min(rows.len());
-        if !self.walk(query, scratch)? || !self.collect(Some(rows), query, scratch) {
-            scratch.scanned = true;
+        if !self.reach(Some(rows), query, scratch)? {
             scratch.distances += rows.len() as u64;
             flat::scan(rows, query, &mut scratch.top, &mut scratch.found)?;
         }
@@ -45,14 +45,13 @@ impl Graph<'_> {
     }
 
     /// The same from the codes alone, without touching a row: scores are off by some [`Graph::fine_error`], and where
-    /// the graph does not lead to `query.k` neighbours there are fewer. For rows that memory cannot hold.
+    /// the codes do not have `query.k` neighbours there are fewer. For rows that memory cannot hold.
     ///
     /// # Errors
     /// As [`flat::search`].
     pub fn search_codes<'s>(&self, query: &Query<'_>, scratch: &'s mut Scratch) -> Result<&'s [Neighbor], SearchError> {
         query.check_vector(self.info.dim)?;
-        self.walk(query, scratch)?;
-        self.collect(None::<&DenseRows<'_>>, query, scratch);
+        self.reach(None::<&DenseRows<'_>>, query, scratch)?;
         Ok(&scratch.found)
     }
 
@@ -198,8 +197,23 @@ impl Graph<'_> {
 
     /// Whether the node's row or a twin of it may be an answer.
     #[inline]
-    fn counts(&self, query: &Query<'_>, node: u32) -> bool {
+    pub(super) fn counts(&self, query: &Query<'_>, node: u32) -> bool {
         query.allow.is_none_or(|allow| self.row_of(node).is_some_and(allow) || self.twins_of(node).any(allow))
+    }
+
+    /// Walks, or where that does not lead to enough sweeps, and collects; whether it found as many as an exact search does.
+    fn reach<R: Scored + ?Sized>(
+        &self,
+        rows: Option<&R>,
+        query: &Query<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<bool, SearchError> {
+        if self.walk(query, scratch)? && self.collect(rows, query, scratch) {
+            return Ok(true);
+        }
+        scratch.swept = true;
+        self.sweep(query, scratch)?;
+        Ok(self.collect(rows, query, scratch))
     }
 
     /// Moves the answers out of the beam into `scratch.found`; whether there are as many as an exact search finds.

@@ -1,0 +1,40 @@
+//! All codes in sequence, where a walk does not lead to what a filter lets through: an eighth of the bytes of whole rows.
+
+use fromagerie_kernels::{Kernel, prefetch};
+
+use super::beam::Rule;
+use super::format::Graph;
+use super::scratch::Scratch;
+use crate::{Query, SearchError};
+
+/// Nodes between two questions whether to stop: their codes are asked of memory together and stay in the second cache.
+const NODES_AT_ONCE: usize = 512;
+/// Places in the beam of a sweep, which has eight entries for each: more candidates than the error of the codes leaves open.
+const PLACES: usize = 128;
+
+impl Graph<'_> {
+    /// Fills the beam anew with the best of all nodes that count, as far as the first level of their codes can tell. The
+    /// query is prepared already.
+    pub(super) fn sweep(&self, query: &Query<'_>, scratch: &mut Scratch) -> Result<(), SearchError> {
+        let margin = scratch.prepared.products(self.calibration.coarse_error);
+        let k = query.k.min(self.info.nodes).max(1);
+        let Scratch { prepared, beam, batch, near, found, distances, .. } = scratch;
+        near.clear();
+        found.clear();
+        beam.start(Rule::of(k, PLACES, 0, margin));
+        let (kernel, nodes) = (Kernel::best(), self.info.nodes as u32);
+        let mut start = 0;
+        while start < nodes {
+            query.check_cancelled()?;
+            let stop = nodes.min(start.saturating_add(NODES_AT_ONCE as u32));
+            batch.clear();
+            batch.extend((start..stop).filter(|node| self.counts(query, *node)));
+            batch.iter().for_each(|node| prefetch(self.links.code(*node)));
+            *distances += batch.len() as u64;
+            let code = |node| self.links.code(node);
+            kernel.int4.dot_ready(prepared.coarse(), batch, code, |node, score| beam.offer(node, score, || true));
+            start = stop;
+        }
+        Ok(())
+    }
+}
