@@ -169,6 +169,7 @@ fn search_rows(
         }
     }
     stats.scanned_segments += 1;
+    let _in_order = allowed.few().is_none().then(|| segment.vectors_in_order());
     scan(rows, &query, allowed.few(), each)
 }
 

@@ -77,9 +77,10 @@ fn write(
     writer.write(&codec::frame(layout::HEADER, &header))?;
 
     for source in sources {
-        // Read in order and checked once; of a damaged part, the rows below are checked one by one.
+        // Checked once; of a damaged part, the rows below are checked one by one.
         let _ = source.vectors();
     }
+    let _in_order: Vec<_> = sources.iter().map(SegmentView::rows_in_order).collect();
     let vectors = write_vectors(&mut writer, &rows)?;
     writer.flush()?;
     let dim = header.dim as usize;

@@ -2,13 +2,14 @@
 //!
 //! [`memory`] holds what is only in the journal yet, [`sealed`] maps a file, [`view`] makes both look alike and adds
 //! which rows are dead ([`dead`]). [`layout`] is the file's structure, [`build`] fills it,
-//! [`file`] writes it, with the parts that a caller's [`builder`] makes.
+//! [`file`] writes it, with the parts that a caller's [`builder`] makes. [`in_order`] tells the system how it is read.
 
 pub(crate) mod build;
 mod builder;
 pub(crate) mod dead;
 mod derived;
 mod file;
+mod in_order;
 pub(crate) mod layout;
 pub(crate) mod memory;
 pub(crate) mod sealed;
@@ -17,5 +18,6 @@ mod view;
 
 pub(crate) use builder::Guarded;
 pub use builder::{PayloadLister, SegmentBuilder};
+pub use in_order::InOrder;
 pub use vectors::Vectors;
 pub use view::SegmentView;

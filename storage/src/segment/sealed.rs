@@ -206,11 +206,23 @@ impl Sealed {
         let bytes = self.bytes(kind, 0..part.bytes)?;
         if is_first {
             checked.all_good.store(true, Ordering::Release);
-            // Vectors are scanned or looked up; a graph is walked.
-            let next = if kind == PartKind::Vectors { Reading::Mixed } else { Reading::Scattered };
-            self.mapping.expect(range, next);
+            self.mapping.expect(range, self.usual(kind));
         }
         Ok(Some(bytes))
+    }
+
+    /// How a part is read when nothing else is said: vectors without a graph are scanned; beside one they are looked up, as
+    /// everything else is.
+    pub(super) fn usual(&self, kind: PartKind) -> Reading {
+        let scanned = kind == PartKind::Vectors && self.part(PartKind::Graph).is_none();
+        if scanned { Reading::Mixed } else { Reading::Scattered }
+    }
+
+    /// Tells the system how a part is going to be read from now on.
+    pub(super) fn expect(&self, kind: PartKind, reading: Reading) {
+        if let Some(CheckedPart { part, .. }) = self.part(kind) {
+            self.mapping.expect(part.offset as usize..(part.offset + part.bytes) as usize, reading);
+        }
     }
 
     /// A range of a part, its blocks checked.
