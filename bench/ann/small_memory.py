@@ -91,8 +91,8 @@ def measured(name: str, command: list[str], folder: Path, limit: int) -> dict:
         points = []
         for setting in OURS if name == "fromagerie" else THEIRS:
             out = folder / "small" / "answers.bin"
-            asked = {"queries": str(folder / f"small/{kind}.npy"), "k": K, "recall": setting, "out": str(out)}
-            for _ in range(2):  # the first brings in what the limit has room for
+            for queries in (f"{kind}_warm", kind):  # others first, which bring in what the limit has room for
+                asked = {"queries": str(folder / f"small/{queries}.npy"), "k": K, "recall": setting, "out": str(out)}
                 print(json.dumps(asked), file=process.stdin, flush=True)
                 told = json.loads(process.stdout.readline())
             ids = np.fromfile(out, np.int32).reshape(-1, K)
@@ -122,7 +122,9 @@ def main() -> None:
     data.make(folder, args.rows)
     (folder / "small").mkdir(exist_ok=True)
     for kind in ("rows", "text"):
-        np.save(folder / f"small/{kind}.npy", np.load(folder / f"queries_{kind}.npy")[:QUERIES])
+        queries = np.load(folder / f"queries_{kind}.npy")
+        np.save(folder / f"small/{kind}.npy", queries[:QUERIES])
+        np.save(folder / f"small/{kind}_warm.npy", queries[QUERIES:])
     np.save(folder / "small/labels.npy", np.zeros((args.rows, 1), np.float32))
     (folder / "small/labels.json").write_text('["none"]')
     limit, results = int(args.share * args.rows * data.DIM * 4), {}
