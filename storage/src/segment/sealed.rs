@@ -1,11 +1,12 @@
 //! A sealed segment: a mapped file whose bytes are believed only after their checksum was.
 //!
 //! Opening reads header, footer and tail. A block is checked when it is first touched and remembered as good, so a
-//! search pays for verification once. Keys are found by binary search in the mapped key order: no key is kept on
-//! the heap.
+//! search pays for verification once. Keys are found by binary search in the mapped key order: but for the first
+//! and the last, no key is kept on the heap.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::backend::Backend;
@@ -30,6 +31,8 @@ pub(crate) struct Sealed {
     pub(crate) footer_crc: u32,
     mapping: Mapping,
     parts: [Option<CheckedPart>; PartKind::ALL.len()],
+    /// The first key and the last; none where they cannot be read.
+    ends: OnceLock<Option<(Box<str>, Box<str>)>>,
     pub(super) derived: Derived,
 }
 
@@ -67,7 +70,7 @@ impl Sealed {
 
     fn new(path: PathBuf, header: Header, footer: Footer, footer_crc: u32, mapping: Mapping) -> Sealed {
         let parts = PartKind::ALL.map(|kind| CheckedPart::of(kind, &footer));
-        Sealed { path, header, footer, footer_crc, mapping, parts, derived: Derived::default() }
+        Sealed { path, header, footer, footer_crc, mapping, parts, ends: OnceLock::new(), derived: Derived::default() }
     }
 
     /// What can still be read of the segment that `header` describes, in a file whose header, tail or checksums'
@@ -148,6 +151,12 @@ impl Sealed {
 
     /// The row of a key, dead or alive.
     pub(crate) fn find(&self, key: &str) -> Result<Option<u32>, StorageError> {
+        // New keys are often behind all others: two comparisons spare them the search.
+        if let Some((first, last)) = self.ends()
+            && (key < first || key > last)
+        {
+            return Ok(None);
+        }
         let (mut low, mut high) = (0_u32, self.header.rows);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -159,6 +168,12 @@ impl Sealed {
             }
         }
         Ok(None)
+    }
+
+    fn ends(&self) -> Option<(&str, &str)> {
+        let read = |place| self.key(self.key_order(place).ok()?).ok();
+        let ends = self.ends.get_or_init(|| Some((read(0)?.into(), read(self.header.rows.checked_sub(1)?)?.into())));
+        ends.as_ref().map(|(first, last)| (&**first, &**last))
     }
 
     /// The row at a place in the order of keys.
