@@ -36,6 +36,9 @@ pub trait Scored {
     /// Number of rows, at most `u32::MAX`.
     fn len(&self) -> usize;
 
+    /// Asks memory for a row that is scored soon. It changes nothing but the time that takes.
+    fn ask(&self, row: u32);
+
     /// Inner product of `vector` with one row.
     fn score(&self, vector: &[f32], row: u32) -> f32;
 
@@ -58,6 +61,11 @@ impl<R: Rows + ?Sized> Scored for R {
 
     fn len(&self) -> usize {
         Rows::len(self)
+    }
+
+    #[inline]
+    fn ask(&self, row: u32) {
+        fromagerie_kernels::prefetch(self.row(row));
     }
 
     #[inline]
@@ -108,6 +116,11 @@ impl Scored for HalfRows<'_> {
 
     fn len(&self) -> usize {
         self.data.len() / self.dim
+    }
+
+    #[inline]
+    fn ask(&self, row: u32) {
+        fromagerie_kernels::prefetch(self.row(row));
     }
 
     #[inline]

@@ -223,6 +223,10 @@ impl Graph<'_> {
         let Scratch { near, found, .. } = scratch;
         let open = 2.0 * self.calibration.fine_error;
         let least = near.get(wanted.saturating_sub(1)).map_or(f32::MIN, |(score, _)| score - open);
+        if let Some(rows) = rows {
+            let open = near.iter().take_while(|(estimate, _)| *estimate >= least);
+            open.filter_map(|(_, node)| self.row_of(*node)).for_each(|row| rows.ask(row));
+        }
         for (estimate, node) in near.iter().copied() {
             let settled = found.len() >= wanted && (rows.is_none() || estimate < least);
             if settled {
