@@ -1,7 +1,9 @@
 //! What readers hold: the segments of a collection at one moment.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
+use crate::batch::Document;
 use crate::error::StorageError;
 use crate::segment::SegmentView;
 
@@ -65,5 +67,20 @@ impl Snapshot {
             }
         }
         Ok(None)
+    }
+
+    /// The keys and documents of some rows, in their order. Faster than one after the other: memory is asked for all of them
+    /// before the first is read.
+    ///
+    /// # Errors
+    /// As [`SegmentView::key`].
+    ///
+    /// # Panics
+    /// On a segment that the snapshot does not have.
+    pub fn read(&self, rows: &[Location]) -> Result<Vec<(&str, Document)>, StorageError> {
+        let place = |at: &Location| self.segments()[at.segment].place(at.row);
+        let placed = rows.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        black_box(placed.iter().fold(0, |all, row| all ^ row.touch()));
+        placed.iter().map(|row| Ok((row.key()?, row.document()?))).collect()
     }
 }

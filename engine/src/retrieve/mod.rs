@@ -12,7 +12,7 @@ use std::cell::RefCell;
 
 use fromagerie_index::frozen::{Graph, Scratch};
 use fromagerie_index::{DenseRows, HalfRows, Neighbor, Plan, Scored, SearchError, flat, plan};
-use fromagerie_storage::{SegmentView, Snapshot, Vectors};
+use fromagerie_storage::{Location, SegmentView, Snapshot, Vectors};
 
 use crate::error::{Error, Result};
 use crate::item::Document;
@@ -107,7 +107,13 @@ pub(crate) fn nearest(snapshot: &Snapshot, ask: &Ask<'_>) -> Result<(Vec<Found>,
 /// # Errors
 /// Damage in what had to be read.
 pub(crate) fn hits(snapshot: &Snapshot, found: &[Found]) -> Result<Vec<Hit>> {
-    found.iter().map(|found| hit(&snapshot.segments()[found.segment], found.near)).collect()
+    let at: Vec<_> = found.iter().map(|found| Location { segment: found.segment, row: found.near.row }).collect();
+    let read = snapshot.read(&at)?.into_iter().zip(found);
+    read.map(|((key, document), found)| {
+        let score = found.near.score.clamp(-1.0, 1.0);
+        Ok(Hit { key: key.to_owned(), score, document: Document::read(document)? })
+    })
+    .collect()
 }
 
 fn search_segment(
@@ -195,12 +201,4 @@ fn no_rows(dim: usize) -> Error {
 
 fn graph(segment: &SegmentView) -> Result<Option<Graph<'_>>> {
     Ok(segment.graph()?.map(Graph::parse).transpose()?)
-}
-
-fn hit(segment: &SegmentView, near: Neighbor) -> Result<Hit> {
-    Ok(Hit {
-        key: segment.key(near.row)?.to_owned(),
-        score: near.score.clamp(-1.0, 1.0),
-        document: Document::read(segment.document(near.row)?)?,
-    })
 }

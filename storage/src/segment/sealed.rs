@@ -144,7 +144,14 @@ impl Sealed {
 
     /// The key of a row.
     pub(crate) fn key(&self, row: u32) -> Result<&str, StorageError> {
-        let range = self.span(PartKind::KeyOffsets, PartKind::Keys, row)?;
+        self.key_at(self.key_range(row)?)
+    }
+
+    pub(super) fn key_range(&self, row: u32) -> Result<Range<u64>, StorageError> {
+        self.span(PartKind::KeyOffsets, PartKind::Keys, row)
+    }
+
+    pub(super) fn key_at(&self, range: Range<u64>) -> Result<&str, StorageError> {
         let bytes = self.bytes(PartKind::Keys, range.clone())?;
         std::str::from_utf8(bytes).map_err(|_| self.bad(PartKind::Keys, range.start, "not UTF-8"))
     }
@@ -188,7 +195,14 @@ impl Sealed {
 
     /// The document of a row.
     pub(crate) fn document(&self, row: u32) -> Result<Document, StorageError> {
-        let range = self.span(PartKind::DocumentOffsets, PartKind::Documents, row)?;
+        self.document_at(self.document_range(row)?)
+    }
+
+    pub(super) fn document_range(&self, row: u32) -> Result<Range<u64>, StorageError> {
+        self.span(PartKind::DocumentOffsets, PartKind::Documents, row)
+    }
+
+    pub(super) fn document_at(&self, range: Range<u64>) -> Result<Document, StorageError> {
         let bytes = self.bytes(PartKind::Documents, range.clone())?;
         codec::decode_all(bytes).ok_or_else(|| self.bad(PartKind::Documents, range.start, "does not decode"))
     }
@@ -256,6 +270,12 @@ impl Sealed {
         }
         let start = part.offset as usize;
         Ok(&self.mapping.bytes()[start + range.start as usize..start + range.end as usize])
+    }
+
+    /// A byte of a part as it lies in the map, believed by nobody; 0 past the part's end.
+    pub(super) fn peek(&self, kind: PartKind, at: u64) -> u8 {
+        let offset = self.part(kind).filter(|checked| at < checked.part.bytes).map(|checked| checked.part.offset + at);
+        offset.and_then(|offset| self.mapping.bytes().get(offset as usize)).copied().unwrap_or_default()
     }
 
     /// Where a row's bytes are in `content`, according to `offsets`.

@@ -251,11 +251,11 @@ impl SegmentView {
         }
     }
 
-    fn check_row(&self, row: u32) -> Result<(), StorageError> {
+    pub(super) fn check_row(&self, row: u32) -> Result<(), StorageError> {
         if row < self.rows() { Ok(()) } else { Err(self.no_row(row)) }
     }
 
-    fn no_row(&self, row: u32) -> StorageError {
+    pub(super) fn no_row(&self, row: u32) -> StorageError {
         StorageError::NoSuchRow { segment: self.id, row, rows: self.rows() }
     }
 }

@@ -1,0 +1,60 @@
+//! Rows that are found before they are read: memory is asked for all of them together, since a hit's key and document lie
+//! in four places that no cache holds, and waiting for one after the other takes longer than reading them.
+
+use std::ops::Range;
+
+use crate::batch::Document;
+use crate::error::StorageError;
+
+use super::SegmentView;
+use super::layout::PartKind;
+use super::memory::Row;
+use super::sealed::Sealed;
+
+/// Where the key and the document of a row are.
+#[derive(Debug)]
+pub(crate) enum Placed<'s> {
+    Memory(&'s Row),
+    Sealed { sealed: &'s Sealed, key: Range<u64>, document: Range<u64> },
+}
+
+impl SegmentView {
+    /// Finds a row.
+    ///
+    /// # Errors
+    /// As [`SegmentView::key`].
+    pub(crate) fn place(&self, row: u32) -> Result<Placed<'_>, StorageError> {
+        if let Some(chunk) = self.chunk() {
+            return chunk.row(row).map(|row| Placed::Memory(row)).ok_or_else(|| self.no_row(row));
+        }
+        self.check_row(row)?;
+        let sealed = self.sealed_body().ok_or_else(|| self.no_row(row))?;
+        Ok(Placed::Sealed { sealed, key: sealed.key_range(row)?, document: sealed.document_range(row)? })
+    }
+}
+
+impl<'s> Placed<'s> {
+    /// Reads a byte of each, so that both are on their way; what it is means nothing.
+    pub(crate) fn touch(&self) -> u8 {
+        match self {
+            Placed::Memory(row) => row.key.as_bytes().first().copied().unwrap_or_default(),
+            Placed::Sealed { sealed, key, document } => {
+                sealed.peek(PartKind::Keys, key.start) ^ sealed.peek(PartKind::Documents, document.start)
+            }
+        }
+    }
+
+    pub(crate) fn key(&self) -> Result<&'s str, StorageError> {
+        match self {
+            Placed::Memory(row) => Ok(&row.key),
+            Placed::Sealed { sealed, key, .. } => sealed.key_at(key.clone()),
+        }
+    }
+
+    pub(crate) fn document(&self) -> Result<Document, StorageError> {
+        match self {
+            Placed::Memory(row) => Ok(row.document.clone()),
+            Placed::Sealed { sealed, document, .. } => sealed.document_at(document.clone()),
+        }
+    }
+}
