@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use crate::Scored;
+use crate::frozen::NodeSet;
 
 /// A row and its score, ordered best first: higher score, then lower row.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,9 @@ pub struct Query<'a> {
     pub min_score: Option<f32>,
     /// Rows for which it says `false` are left out; they are still walked through. None: every row counts.
     pub allow: Option<&'a dyn Fn(u32) -> bool>,
+    /// Nodes that hold all rows which `allow` lets through, and perhaps others: a graph asks it before `allow`. It must be
+    /// of the very graph that is searched, else neighbours are missed.
+    pub nodes: Option<&'a NodeSet>,
     /// Asked again and again; `true` ends the search with [`SearchError::Cancelled`].
     pub cancelled: Option<&'a dyn Fn() -> bool>,
 }
@@ -60,7 +64,7 @@ impl<'a> Query<'a> {
     /// The `k` nearest of all rows, with a beam of 64.
     #[must_use]
     pub fn new(vector: &'a [f32], k: usize) -> Self {
-        Self { vector, k, ef: 64, recall: None, min_score: None, allow: None, cancelled: None }
+        Self { vector, k, ef: 64, recall: None, min_score: None, allow: None, nodes: None, cancelled: None }
     }
 
     /// The beam's width in use: `ef`, but not below `k` nor above `rows`, and at least 1.

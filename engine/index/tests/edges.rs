@@ -85,6 +85,33 @@ fn filters_and_least_scores() {
 }
 
 #[test]
+fn a_set_of_nodes_changes_no_answer() {
+    let mut set = set(3_000, 16, 20);
+    // Some rows twice: a node may count for its twin's sake.
+    set.data.extend_from_within(..200 * 16);
+    let rows = set.rows();
+    let bytes = vamana::build(&rows, None, VamanaParams::default()).expect("a graph");
+    let (graph, mut scratch) = (Graph::parse(&bytes).expect("a graph"), Scratch::new());
+    let small = vamana::build(&common::set(100, 16, 0).rows(), None, VamanaParams::default()).expect("a graph");
+    let anothers = Graph::parse(&small).expect("a graph").nodes_of(|_| false);
+    let twins = |row: u32| row >= 3_000;
+    let filters: [&dyn Fn(u32) -> bool; 4] = [&|row| row % 2 == 0, &|row| row % 10 == 3, &|row| row % 100 == 7, &twins];
+    for allow in filters {
+        let nodes = graph.nodes_of(allow);
+        for vector in set.like_rows.iter().chain(&set.like_text) {
+            for recall in [0.8, 0.95] {
+                let query = Query { recall: Some(recall), allow: Some(allow), ..Query::new(vector, 10) };
+                let plain = graph.search(&rows, &query, &mut scratch).expect("an answer").to_vec();
+                for nodes in [&nodes, &anothers] {
+                    let with = Query { nodes: Some(nodes), ..query };
+                    assert_eq!(graph.search(&rows, &with, &mut scratch), Ok(&plain[..]));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn thousands_of_equal_rows_do_not_hide_the_others() {
     let mut set = set(1_000, 16, 20);
     let (many, other) = (set.data[..16].to_vec(), set.data[16..32].to_vec());

@@ -4,8 +4,10 @@
 //! (they do not change); which of them are dead or excluded is asked row by row.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use fromagerie_index::frozen::{Graph, NodeSet};
 use fromagerie_storage::{Location, PayloadLister, SegmentView, Snapshot};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
@@ -14,7 +16,7 @@ use super::payloads::{Lister, Payloads};
 use crate::error::Result;
 use crate::query::{Query, Term};
 
-/// Filters remembered of a segment: each takes at most a bit a row.
+/// Filters remembered of a segment: each takes at most two bits a row.
 const FILTERS_KEPT: usize = 16;
 /// A filter that lets fewer than one row in this many through is kept as a list of rows, others as bits.
 const ROWS_PER_WORD: usize = 32;
@@ -77,15 +79,29 @@ impl<'a> Allowed<'a> {
 
     /// The only rows that need to be asked about, ascending, when they are few.
     pub(super) fn few(&self) -> Option<&[u32]> {
-        match self.agreeing.as_deref() {
-            Some(Agreeing::Few(rows)) => Some(rows),
+        match self.agreeing.as_deref().map(|agreeing| &agreeing.rows) {
+            Some(AgreeingRows::Few(rows)) => Some(rows),
             _ => None,
         }
+    }
+
+    /// The nodes of the segment's graph whose payload agrees, once the filter has been asked before.
+    pub(super) fn nodes(&self, graph: &Graph<'_>) -> Option<&NodeSet> {
+        let agreeing = self.agreeing.as_deref()?;
+        let has_walked = agreeing.walks.fetch_add(1, Ordering::Relaxed) > 0;
+        has_walked.then(|| agreeing.nodes.get_or_init(|| graph.nodes_of(|row| agreeing.has(row))))
     }
 }
 
 /// Rows of a segment whose payload agrees with one filter, dead ones too.
-enum Agreeing {
+struct Agreeing {
+    rows: AgreeingRows,
+    /// The same in the order of the segment's graph, from the second walk on: a filter that is asked once is not worth it.
+    nodes: OnceLock<NodeSet>,
+    walks: AtomicU32,
+}
+
+enum AgreeingRows {
     /// Ascending.
     Few(Box<[u32]>),
     Many {
@@ -97,27 +113,36 @@ enum Agreeing {
 impl Agreeing {
     /// `rows`: ascending, below `all`.
     fn of(rows: &[u32], all: u32) -> Self {
+        Self { rows: AgreeingRows::of(rows, all), nodes: OnceLock::new(), walks: AtomicU32::new(0) }
+    }
+
+    fn count(&self) -> usize {
+        match &self.rows {
+            AgreeingRows::Few(rows) => rows.len(),
+            AgreeingRows::Many { count, .. } => *count,
+        }
+    }
+
+    #[inline]
+    fn has(&self, row: u32) -> bool {
+        match &self.rows {
+            AgreeingRows::Few(rows) => rows.binary_search(&row).is_ok(),
+            AgreeingRows::Many { words, .. } => {
+                words.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+            }
+        }
+    }
+}
+
+impl AgreeingRows {
+    /// `rows`: ascending, below `all`.
+    fn of(rows: &[u32], all: u32) -> Self {
         if rows.len() * ROWS_PER_WORD < all as usize {
             return Self::Few(rows.into());
         }
         let mut words = vec![0_u64; (all as usize).div_ceil(64)].into_boxed_slice();
         rows.iter().for_each(|row| words[*row as usize / 64] |= 1 << (row % 64));
         Self::Many { words, count: rows.len() }
-    }
-
-    fn count(&self) -> usize {
-        match self {
-            Self::Few(rows) => rows.len(),
-            Self::Many { count, .. } => *count,
-        }
-    }
-
-    #[inline]
-    fn has(&self, row: u32) -> bool {
-        match self {
-            Self::Few(rows) => rows.binary_search(&row).is_ok(),
-            Self::Many { words, .. } => words.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1),
-        }
     }
 }
 

@@ -152,6 +152,7 @@ impl MemoryGraph {
             recall: None,
             min_score: ask.query.score_min,
             allow: Some(&allows),
+            nodes: None,
             cancelled: Some(ask.cancelled),
         };
         for near in grown.graph.search(&query)? {

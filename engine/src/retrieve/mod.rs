@@ -152,6 +152,7 @@ fn search_rows(
         recall: None,
         min_score: ask.query.score_min,
         allow: if allowed.all() { None } else { Some(&allows) },
+        nodes: None,
         cancelled: Some(ask.cancelled),
     };
     if !ask.exact && plan(segment.rows() as usize, allowed.count(), query.k, query.ef) == Plan::Graph {
@@ -162,6 +163,7 @@ fn search_rows(
                     Some(ef) => query.ef = ef,
                     None => query.recall = Some(ask.query.recall.unwrap_or(RECALL_DEFAULT)),
                 }
+                query.nodes = allowed.nodes(&graph);
                 return SCRATCH.with_borrow_mut(|scratch| {
                     graph.search(rows, &query, scratch)?.iter().copied().for_each(each);
                     Ok(())

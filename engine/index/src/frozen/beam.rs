@@ -11,9 +11,12 @@ const COUNTS: u64 = 1 << 30;
 /// What entries are ordered by.
 const ORDER: u64 = !(EXPANDED | COUNTS);
 const NODE: u32 = (1 << 30) - 1;
-/// Under a filter, nodes that are expanded for each that is as good as the worst answer. What was measured of the graph says how
-/// far apart the best of all nodes lie; those that count may be sparser, on one side of the query, or far from it.
-const REACH: usize = 3;
+/// Under a filter, nodes that are expanded for each that is as good as the worst answer, where .95 and more of the answers are
+/// wanted. What was measured of the graph says how far apart the best of all nodes lie; those that count may be sparser, on one
+/// side of the query, or far from it.
+pub(super) const REACH: f32 = 3.0;
+/// The same where less is wanted.
+pub(super) const REACH_LESS: f32 = 1.5;
 /// Stepping stones for each place of a beam under a filter, before scanning is cheaper.
 const STONES_PER_PLACE: usize = 64;
 /// Nodes as good as the worst answer, for each answer wanted, beyond which a walk no longer finds what a scan would: those that
@@ -33,6 +36,8 @@ pub(crate) struct Rule {
     pub(crate) width: usize,
     /// Whether some nodes do not count.
     pub(crate) filtered: bool,
+    /// [`REACH`] or less, where some do not.
+    pub(super) reach: f32,
 }
 
 impl Rule {
@@ -41,7 +46,7 @@ impl Rule {
 
     /// The rule of a search for `k` with a beam of `ef`, where every node counts.
     pub(crate) fn of(k: usize, ef: usize, tolerance: i32, margin: i32) -> Self {
-        Self { k, tolerance, margin, width: Self::ENTRIES_PER_PLACE * ef.max(k), filtered: false }
+        Self { k, tolerance, margin, width: Self::ENTRIES_PER_PLACE * ef.max(k), filtered: false, reach: REACH }
     }
 
     /// With room for stepping stones, where not every node counts.
@@ -106,7 +111,7 @@ impl Beam {
         }
     }
 
-    /// That much below the `k`-th best that counts; under a filter no higher than [`REACH`] goes.
+    /// That much below the `k`-th best that counts; under a filter no higher than the reach goes.
     #[inline]
     fn below_kth(&self, difference: i32) -> Option<i32> {
         let kth = self.kth()?;
@@ -114,7 +119,7 @@ impl Beam {
         if !self.rule.filtered {
             return Some(below);
         }
-        self.entries.get(REACH * self.as_good(kth)).map(|entry| below.min(score_of(*entry)))
+        self.entries.get((self.rule.reach * self.as_good(kth) as f32) as usize).map(|entry| below.min(score_of(*entry)))
     }
 
     /// Nodes with at least that score, whether they count or not.
@@ -208,7 +213,7 @@ mod tests {
         beam
     }
 
-    const RULE: Rule = Rule { k: 2, tolerance: 10, margin: 0, width: 4, filtered: false };
+    const RULE: Rule = Rule { k: 2, tolerance: 10, margin: 0, width: 4, filtered: false, reach: REACH };
 
     #[test]
     fn best_first_and_of_equals_the_lower_node() {
@@ -258,7 +263,10 @@ mod tests {
         let rule = Rule { filtered: true, tolerance: 0, ..RULE };
         let falling: Vec<_> = (0..30).map(|node| (node, 30 - node as i32, node < 2)).collect();
         let mut beam = beam(rule, &falling);
-        assert_eq!(std::iter::from_fn(|| beam.expand_next()).count(), 2 * REACH + 1);
+        assert_eq!(std::iter::from_fn(|| beam.expand_next()).count(), 2 * 3 + 1);
+        let less = Rule { reach: REACH_LESS, ..rule };
+        let mut beam = self::beam(less, &falling);
+        assert_eq!(std::iter::from_fn(|| beam.expand_next()).count(), 3 + 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A graph is frozen once, by a builder ([`crate::vamana::build`], [`crate::hnsw::build`]), and then only read, by any
 //! number of threads. `format` draws the bytes and finds its way in them, `info` is what they say of themselves, `header` reads their first 256, `grid` is
 //! the codes, `calibration` what the builder measured, `draft` writes all that, `check` reads every word of it. `walk`
-//! goes over a graph with a `beam`, `search` makes an answer of it, or of a `sweep` over all codes, and `scratch` is the memory that a search needs
+//! goes over a graph with a `beam`, `search` makes an answer of it, or of a `sweep` over all codes, `node_set` is a filter in the order of nodes, and `scratch` is the memory that a search needs
 //! and the next one uses again.
 //!
 //! Bytes may be damaged or foreign: [`Graph::parse`] answers with an error where it can tell, and where it cannot,
@@ -18,6 +18,7 @@ mod format;
 mod grid;
 mod header;
 mod info;
+mod node_set;
 mod posts;
 mod scratch;
 mod search;
@@ -33,6 +34,7 @@ pub(crate) use format::Links;
 pub(crate) use grid::{Grid, Prepared, code_bytes, rest_bytes};
 pub(crate) use info::{END, NODES_MAX};
 pub use info::{GraphError, GraphInfo, Kind};
+pub use node_set::NodeSet;
 pub(crate) use posts::{ChosenPosts, NODES_PER_POST, POSTS_MIN};
 pub use scratch::Scratch;
 pub(crate) use walk::Walk;
