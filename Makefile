@@ -46,6 +46,12 @@ fuzz:
 		cargo +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=256; \
 	done
 
+## sanitize: the rooms that hold `unsafe`, and the index between them, under AddressSanitizer (nightly needed)
+.PHONY: sanitize
+sanitize:
+	RUSTFLAGS=-Zsanitizer=address cargo +nightly test --target "$$(rustc -vV | sed -n 's/host: //p')" --target-dir target/sanitize \
+		-p fromagerie-kernels -p fromagerie-index -p fromagerie-storage --lib --test floats --test integers --test edges --test damage --test recall --test model --test halves
+
 ## torture: the long attacks on storage: ten times and more what `make test` does (an hour and more)
 .PHONY: torture
 torture: setup
