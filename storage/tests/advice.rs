@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{open, photos, record};
-use fromagerie_storage::{Batch, Collection, Op, SegmentBuilder};
+use fromagerie_storage::{Batch, Op, SegmentBuilder, Snapshot};
 
 struct Graph;
 
@@ -21,14 +21,15 @@ impl SegmentBuilder for Graph {
     }
 }
 
-fn sealed(dir: &Path, has_graph: bool) -> Collection {
+/// A collection of one segment.
+fn sealed(dir: &Path, has_graph: bool) -> Snapshot {
     let collection = photos(&open(dir));
     if has_graph {
         collection.set_segment_builder(Arc::new(Graph));
     }
     collection.write(Batch::new((0..5000).map(|n| Op::Put(record(&format!("k{n}"), n))).collect())).unwrap();
     collection.seal().unwrap();
-    collection
+    collection.snapshot()
 }
 
 /// For each map of a segment under `dir`, in the order of their addresses: `rr` read here and there, `sr` in order, or
@@ -56,8 +57,7 @@ fn advice(dir: &Path) -> Vec<&'static str> {
 #[test]
 fn beside_a_graph_vectors_are_looked_up_and_only_scans_read_ahead() {
     let dir = tempfile::tempdir().unwrap();
-    let collection = sealed(dir.path(), true);
-    let snapshot = collection.snapshot();
+    let snapshot = sealed(dir.path(), true);
     let segment = &snapshot.segments()[0];
     assert_eq!(advice(dir.path()), ["rr"], "before anything is read");
     assert!(segment.graph().unwrap().is_some());
@@ -74,8 +74,7 @@ fn beside_a_graph_vectors_are_looked_up_and_only_scans_read_ahead() {
 #[test]
 fn without_a_graph_vectors_are_read_ahead() {
     let dir = tempfile::tempdir().unwrap();
-    let collection = sealed(dir.path(), false);
-    let snapshot = collection.snapshot();
+    let snapshot = sealed(dir.path(), false);
     let segment = &snapshot.segments()[0];
     segment.vectors().unwrap();
     let (before, during) = (advice(dir.path()), {

@@ -9,7 +9,9 @@ pub mod world;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fromagerie_storage::{Batch, Collection, CollectionSpec, Document, Op, Record, Snapshot, Store, StoreOptions};
+use fromagerie_storage::{
+    Batch, Collection, CollectionSpec, Document, Location, Op, Record, Snapshot, Store, StoreOptions,
+};
 
 pub const DIM: u32 = 2;
 
@@ -66,6 +68,14 @@ pub fn contents(snapshot: &Snapshot) -> BTreeMap<String, u32> {
         }
     }
     assert_eq!(found.len(), snapshot.len());
+    let places: Vec<Location> = found.keys().map(|key| snapshot.find(key).unwrap().unwrap()).collect();
+    let together = snapshot.read(&places).unwrap();
+    assert!(
+        together
+            .iter()
+            .map(|(key, document)| (*key, document.width))
+            .eq(found.iter().map(|(key, value)| (&**key, *value)))
+    );
     found
 }
 
