@@ -18,7 +18,7 @@ pub(crate) const LOOK_AFTER: usize = 6;
 pub(crate) const RANKS: usize = 16;
 /// Degrees of distance between a query and the rows: as rows are from each other, and three beyond.
 pub(crate) const DEGREES: usize = 4;
-/// The beam where none was seen to reach a recall.
+/// The beam where none was measured.
 const WIDEST: usize = 1024;
 /// Below every score of unit vectors.
 const NEVER: f32 = -2.0;
@@ -36,7 +36,7 @@ pub(crate) struct Calibration {
     pub(crate) gaps: [f32; RANKS],
     /// Scores after the first steps below which a query is of the next degree, falling.
     pub(crate) near: [f32; DEGREES - 1],
-    /// For each degree the beam that reaches each of [`TARGETS`]; 0 where none was seen to.
+    /// For each degree the beam that reaches each of [`TARGETS`], or finds as much as any; 0 where none was measured.
     pub(crate) beams: [[u16; TARGETS.len()]; DEGREES],
 }
 

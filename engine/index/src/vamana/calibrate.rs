@@ -99,7 +99,7 @@ fn of_degree<'a, 'p: 'a>(
     probes.into_iter().filter(|probe| calibration.degree(probe.nearness) == degree).collect()
 }
 
-/// The beam of each target that serves both; 0, which none reached, is widest.
+/// The beam of each target that serves both; 0, where nothing was measured, is widest.
 fn wider(one: [u16; TARGETS.len()], other: [u16; TARGETS.len()]) -> [u16; TARGETS.len()] {
     std::array::from_fn(|at| if one[at] == 0 || other[at] == 0 { 0 } else { one[at].max(other[at]) })
 }
@@ -121,25 +121,23 @@ fn degrees(own: &[Probe<'_>], pushed: &[Probe<'_>]) -> [f32; DEGREES - 1] {
     near
 }
 
-/// The narrowest beams with which probes reach the targets; 0 where none does.
+/// The narrowest beams with which probes reach the targets; where none does, the narrowest that finds as much as the widest.
 fn needed<R: Rows + Sync + ?Sized>(
     plan: &Plan<'_, R>,
     probes: &[&Probe<'_>],
     calibration: &Calibration,
 ) -> [u16; TARGETS.len()] {
-    let mut needed = [0; TARGETS.len()];
+    let mut found: Vec<(u16, f32)> = Vec::new();
     for ef in BEAMS {
         let recall = recall(plan, plan.walk(), probes, ef, calibration);
-        for (needed, target) in needed.iter_mut().zip(TARGETS) {
-            if *needed == 0 && recall >= target {
-                *needed = ef as u16;
-            }
-        }
-        if needed[TARGETS.len() - 1] > 0 {
+        found.push((ef as u16, recall));
+        if recall >= TARGETS[TARGETS.len() - 1] {
             break;
         }
     }
-    needed
+    let most = found.iter().map(|(_, recall)| *recall).fold(0.0, f32::max);
+    let narrowest = |target: f32| found.iter().find(|(_, recall)| *recall >= target.min(most)).map_or(0, |(ef, _)| *ef);
+    TARGETS.map(narrowest)
 }
 
 /// What scores by one level of codes, and by both, are off.
