@@ -1,5 +1,5 @@
 //! Goal: what the system is told of a mapped segment fits how it is read, since a read-ahead of megabytes for each row that a
-//! walk looks up would be felt as a hundredfold slower search where memory is short. Method: the kernel's own flags of the
+//! walk looks up would fill a small memory with what nobody wants. Method: the kernel's own flags of the
 //! map, from `/proc/self/smaps`.
 
 #![allow(clippy::unwrap_used)]
