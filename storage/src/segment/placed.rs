@@ -6,7 +6,6 @@ use std::ops::Range;
 use crate::batch::Document;
 use crate::error::StorageError;
 
-use super::SegmentView;
 use super::layout::PartKind;
 use super::memory::Row;
 use super::sealed::Sealed;
@@ -18,26 +17,15 @@ pub(crate) enum Placed<'s> {
     Sealed { sealed: &'s Sealed, key: Range<u64>, document: Range<u64> },
 }
 
-impl SegmentView {
+impl Sealed {
     /// Reads a byte of what says where a row is, so that it is on its way; what it is means nothing.
-    pub(crate) fn touch_place(&self, row: u32) -> u8 {
+    pub(super) fn touch_place(&self, row: u32) -> u8 {
         let start = u64::from(row) * 8;
-        let of =
-            |sealed: &Sealed| sealed.peek(PartKind::KeyOffsets, start) ^ sealed.peek(PartKind::DocumentOffsets, start);
-        self.sealed_body().map_or(0, |sealed| of(sealed))
+        self.peek(PartKind::KeyOffsets, start) ^ self.peek(PartKind::DocumentOffsets, start)
     }
 
-    /// Finds a row.
-    ///
-    /// # Errors
-    /// As [`SegmentView::key`].
-    pub(crate) fn place(&self, row: u32) -> Result<Placed<'_>, StorageError> {
-        if let Some(chunk) = self.chunk() {
-            return chunk.row(row).map(|row| Placed::Memory(row)).ok_or_else(|| self.no_row(row));
-        }
-        self.check_row(row)?;
-        let sealed = self.sealed_body().ok_or_else(|| self.no_row(row))?;
-        Ok(Placed::Sealed { sealed, key: sealed.key_range(row)?, document: sealed.document_range(row)? })
+    pub(super) fn place(&self, row: u32) -> Result<Placed<'_>, StorageError> {
+        Ok(Placed::Sealed { sealed: self, key: self.key_range(row)?, document: self.document_range(row)? })
     }
 }
 

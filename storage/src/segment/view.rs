@@ -9,6 +9,7 @@ use crate::error::StorageError;
 
 use super::dead::DeadRows;
 use super::memory::Chunk;
+use super::placed::Placed;
 use super::sealed::Sealed;
 use super::vectors::Vectors;
 
@@ -135,6 +136,28 @@ impl SegmentView {
         }
     }
 
+    /// Where the key and the document of a row are.
+    ///
+    /// # Errors
+    /// As [`SegmentView::key`].
+    pub(crate) fn place(&self, row: u32) -> Result<Placed<'_>, StorageError> {
+        match &self.body {
+            Body::Memory(chunk) => Ok(Placed::Memory(chunk.row(row).ok_or_else(|| self.no_row(row))?)),
+            Body::Sealed(sealed) => {
+                self.check_row(row)?;
+                sealed.place(row)
+            }
+        }
+    }
+
+    /// Has memory send what says where a row is; what is returned means nothing.
+    pub(crate) fn touch_place(&self, row: u32) -> u8 {
+        match &self.body {
+            Body::Memory(_) => 0,
+            Body::Sealed(sealed) => sealed.touch_place(row),
+        }
+    }
+
     /// The features of a row, `[feature_dim]`, when it was put with them.
     ///
     /// # Errors
@@ -251,11 +274,11 @@ impl SegmentView {
         }
     }
 
-    pub(super) fn check_row(&self, row: u32) -> Result<(), StorageError> {
+    fn check_row(&self, row: u32) -> Result<(), StorageError> {
         if row < self.rows() { Ok(()) } else { Err(self.no_row(row)) }
     }
 
-    pub(super) fn no_row(&self, row: u32) -> StorageError {
+    fn no_row(&self, row: u32) -> StorageError {
         StorageError::NoSuchRow { segment: self.id, row, rows: self.rows() }
     }
 }

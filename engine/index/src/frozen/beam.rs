@@ -11,12 +11,13 @@ const COUNTS: u64 = 1 << 30;
 /// What entries are ordered by.
 const ORDER: u64 = !(EXPANDED | COUNTS);
 const NODE: u32 = (1 << 30) - 1;
-/// Under a filter, nodes that are expanded for each that is as good as the worst answer, where .95 and more of the answers are
-/// wanted. What was measured of the graph says how far apart the best of all nodes lie; those that count may be sparser, on one
+/// Under a filter, nodes that are expanded for each that is as good as the worst answer, where [`MUCH`] of the answers is wanted. What was measured of the graph says how far apart the best of all nodes lie; those that count may be sparser, on one
 /// side of the query, or far from it.
-pub(super) const REACH: f32 = 3.0;
+const REACH: f32 = 3.0;
 /// The same where less is wanted.
-pub(super) const REACH_LESS: f32 = 1.5;
+const REACH_LESS: f32 = 1.5;
+/// Recall from which a walk reaches further.
+const MUCH: f32 = 0.95;
 /// Stepping stones for each place of a beam under a filter, before scanning is cheaper.
 const STONES_PER_PLACE: usize = 64;
 /// Nodes as good as the worst answer, for each answer wanted, beyond which a walk no longer finds what a scan would: those that
@@ -34,10 +35,8 @@ pub(crate) struct Rule {
     pub(crate) margin: i32,
     /// Entries at most.
     pub(crate) width: usize,
-    /// Whether some nodes do not count.
-    pub(crate) filtered: bool,
-    /// [`REACH`] or less, where some do not.
-    pub(super) reach: f32,
+    /// [`REACH`] or less, where some nodes do not count.
+    reach: Option<f32>,
 }
 
 impl Rule {
@@ -46,12 +45,22 @@ impl Rule {
 
     /// The rule of a search for `k` with a beam of `ef`, where every node counts.
     pub(crate) fn of(k: usize, ef: usize, tolerance: i32, margin: i32) -> Self {
-        Self { k, tolerance, margin, width: Self::ENTRIES_PER_PLACE * ef.max(k), filtered: false, reach: REACH }
+        Self { k, tolerance, margin, width: Self::ENTRIES_PER_PLACE * ef.max(k), reach: None }
+    }
+
+    /// The same where some nodes do not count; without a recall it reaches as far as for much.
+    pub(super) fn under_filter(self, recall: Option<f32>) -> Self {
+        let reach = if recall.is_some_and(|recall| recall < MUCH) { REACH_LESS } else { REACH };
+        Self { reach: Some(reach), ..self }
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.reach.is_some()
     }
 
     /// With room for stepping stones, where not every node counts.
     fn with_stones(self) -> Self {
-        let width = if self.filtered { self.width.saturating_mul(STONES_PER_PLACE) } else { self.width };
+        let width = if self.is_filtered() { self.width.saturating_mul(STONES_PER_PLACE) } else { self.width };
         Self { width, ..self }
     }
 
@@ -116,10 +125,8 @@ impl Beam {
     fn below_kth(&self, difference: i32) -> Option<i32> {
         let kth = self.kth()?;
         let below = kth.saturating_sub(difference);
-        if !self.rule.filtered {
-            return Some(below);
-        }
-        self.entries.get((self.rule.reach * self.as_good(kth) as f32) as usize).map(|entry| below.min(score_of(*entry)))
+        let Some(reach) = self.rule.reach else { return Some(below) };
+        self.entries.get((reach * self.as_good(kth) as f32) as usize).map(|entry| below.min(score_of(*entry)))
     }
 
     /// Nodes with at least that score, whether they count or not.
@@ -136,7 +143,7 @@ impl Beam {
     /// Score of the `k`-th best that counts.
     #[inline]
     fn kth(&self) -> Option<i32> {
-        match self.rule.filtered {
+        match self.rule.is_filtered() {
             false => self.entries.get(self.rule.k - 1).map(|entry| score_of(*entry)),
             true => self.counting.get(self.rule.k - 1).copied(),
         }
@@ -160,7 +167,7 @@ impl Beam {
         let at = self.entries.partition_point(|other| other & ORDER > entry);
         self.entries.insert(at, entry | if counts { COUNTS } else { 0 });
         self.next = self.next.min(at);
-        if self.rule.filtered && counts {
+        if self.rule.is_filtered() && counts {
             let at = self.counting.partition_point(|other| *other >= score);
             if at < self.rule.k {
                 self.counting.truncate(self.rule.k - 1);
@@ -177,7 +184,8 @@ impl Beam {
             self.next += 1;
         }
         let entry = self.entries[self.next];
-        if self.rule.filtered && self.kth().is_some_and(|kth| self.as_good(kth) > AS_GOOD_PER_ANSWER * self.rule.k) {
+        if self.rule.is_filtered() && self.kth().is_some_and(|kth| self.as_good(kth) > AS_GOOD_PER_ANSWER * self.rule.k)
+        {
             self.overgrown = true;
             return None;
         }
@@ -192,12 +200,12 @@ impl Beam {
     /// Whether stepping stones have made the beam so long that scanning is cheaper.
     #[inline]
     pub(super) fn is_overgrown(&self) -> bool {
-        self.rule.filtered && self.overgrown
+        self.rule.is_filtered() && self.overgrown
     }
 
     /// Entries that count, best first: node and score.
     pub(crate) fn answers(&self) -> impl Iterator<Item = (u32, i32)> {
-        let counting = self.entries.iter().filter(|entry| !self.rule.filtered || **entry & COUNTS != 0);
+        let counting = self.entries.iter().filter(|entry| !self.rule.is_filtered() || **entry & COUNTS != 0);
         counting.map(|entry| (node_of(*entry), score_of(*entry)))
     }
 }
@@ -213,7 +221,7 @@ mod tests {
         beam
     }
 
-    const RULE: Rule = Rule { k: 2, tolerance: 10, margin: 0, width: 4, filtered: false, reach: REACH };
+    const RULE: Rule = Rule { k: 2, tolerance: 10, margin: 0, width: 4, reach: None };
 
     #[test]
     fn best_first_and_of_equals_the_lower_node() {
@@ -248,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_filter_looks_past_stepping_stones() {
-        let rule = Rule { filtered: true, tolerance: 0, ..RULE };
+        let rule = Rule { tolerance: 0, ..RULE.under_filter(None) };
         let mut beam =
             beam(rule, &[(0, 9, false), (1, 8, false), (2, 7, true), (3, 6, true), (4, 5, true), (5, 5, false)]);
         assert_eq!(beam.answers().collect::<Vec<_>>(), [(2, 7), (3, 6), (4, 5)]);
@@ -260,18 +268,18 @@ mod tests {
 
     #[test]
     fn under_a_filter_more_are_expanded_than_are_as_good_as_the_worst_answer() {
-        let rule = Rule { filtered: true, tolerance: 0, ..RULE };
+        let rule = Rule { tolerance: 0, ..RULE.under_filter(None) };
         let falling: Vec<_> = (0..30).map(|node| (node, 30 - node as i32, node < 2)).collect();
         let mut beam = beam(rule, &falling);
         assert_eq!(std::iter::from_fn(|| beam.expand_next()).count(), 2 * 3 + 1);
-        let less = Rule { reach: REACH_LESS, ..rule };
+        let less = rule.under_filter(Some(0.9));
         let mut beam = self::beam(less, &falling);
         assert_eq!(std::iter::from_fn(|| beam.expand_next()).count(), 3 + 1);
     }
 
     #[test]
     fn a_walk_among_many_that_do_not_count_gives_up() {
-        let rule = Rule { filtered: true, width: usize::MAX, ..RULE };
+        let rule = Rule { width: usize::MAX, ..RULE.under_filter(None) };
         for (stones, gives_up) in [(AS_GOOD_PER_ANSWER * 2 - 2, false), (AS_GOOD_PER_ANSWER * 2 - 1, true)] {
             let mut offers: Vec<_> = (0..stones as u32).map(|node| (node, 9, false)).collect();
             offers.extend([(5000, 8, true), (5001, 8, true)]);

@@ -177,6 +177,12 @@ impl<'a> Graph<'a> {
         twins.iter().filter(move |row| (*row as usize) < rows)
     }
 
+    /// Whether a node's row or a twin of it is one that `allow` lets through.
+    #[inline]
+    pub(crate) fn has_row(&self, node: u32, allow: impl Fn(u32) -> bool) -> bool {
+        self.row_of(node).is_some_and(&allow) || self.twins_of(node).any(&allow)
+    }
+
     /// What a node's code leaves out.
     #[inline]
     pub(crate) fn rest(&self, node: u32) -> &'a [u8] {

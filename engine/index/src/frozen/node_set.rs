@@ -17,8 +17,7 @@ impl Graph<'_> {
     pub fn nodes_of(&self, allow: impl Fn(u32) -> bool) -> NodeSet {
         let mut words = vec![0_u64; self.info.nodes.div_ceil(64)].into_boxed_slice();
         for node in 0..self.info.nodes as u32 {
-            let counts = self.row_of(node).is_some_and(&allow) || self.twins_of(node).any(&allow);
-            words[node as usize / 64] |= u64::from(counts) << (node % 64);
+            words[node as usize / 64] |= u64::from(self.has_row(node, &allow)) << (node % 64);
         }
         NodeSet { words, nodes: self.info.nodes }
     }

@@ -4,7 +4,7 @@
 //! open whether they are among the best, and by their rows as far as the error of the second does. A filter decides
 //! what may be an answer, not where the walk may go.
 
-use super::beam::{REACH, REACH_LESS, Rule};
+use super::beam::Rule;
 use super::calibration::LOOK_AFTER;
 use super::format::Graph;
 use super::node_set::NodeSet;
@@ -16,8 +16,6 @@ use crate::{DenseRows, Neighbor, Query, Scored, SearchError, flat};
 const STEPS_PER_QUESTION: usize = 16;
 /// Neighbours that a walk looks for at least: the best of all alone is too shaky a measure of when to stop.
 const K_MIN: usize = 10;
-/// Recall from which a filtered walk reaches further.
-const MUCH: f32 = 0.95;
 /// Searches of a batch that go on at the same time in one thread.
 const AT_ONCE: usize = 6;
 
@@ -163,8 +161,8 @@ impl Graph<'_> {
         let ef = ef.clamp(1, self.info.nodes.max(1));
         let products = |difference| scratch.prepared.products(difference);
         let (tolerance, margin) = (self.calibration.tolerance(k, ef), self.calibration.coarse_error);
-        let reach = if query.recall.is_some_and(|recall| recall < MUCH) { REACH_LESS } else { REACH };
-        Rule { filtered: query.allow.is_some(), reach, ..Rule::of(k, ef, products(tolerance), products(margin)) }
+        let rule = Rule::of(k, ef, products(tolerance), products(margin));
+        if query.allow.is_some() { rule.under_filter(query.recall) } else { rule }
     }
 
     /// After the first few steps: chooses the beam for the recall asked for by how near the query is to what it has met.
@@ -209,8 +207,7 @@ impl Graph<'_> {
     #[inline]
     pub(super) fn counts(&self, query: &Query<'_>, node: u32) -> bool {
         let Some(allow) = query.allow else { return true };
-        self.in_set(query).is_none_or(|set| set.has(node))
-            && (self.row_of(node).is_some_and(allow) || self.twins_of(node).any(allow))
+        self.in_set(query).is_none_or(|set| set.has(node)) && self.has_row(node, allow)
     }
 
     /// Walks, or where that does not lead to enough sweeps, and collects; whether it found as many as an exact search does.
