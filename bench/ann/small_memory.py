@@ -84,9 +84,19 @@ def limited(command: list[str], limit: int) -> subprocess.Popen:
     return subprocess.Popen(["bash", "-c", enter, "bash", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+def told(process: subprocess.Popen, name: str, limit: int) -> dict:
+    """The next line that a serving process says."""
+    line = process.stdout.readline()
+    if not line:
+        code = process.wait()
+        GROUP.rmdir()
+        raise SystemExit(f"{name} ended with {code} in its {limit:,} bytes of memory: give more with --share, or more --rows")
+    return json.loads(line)
+
+
 def measured(name: str, command: list[str], folder: Path, limit: int, count: int) -> dict:
     process = limited(command, limit)
-    process.stdout.readline()
+    told(process, name, limit)
     found = {"points": {}}
     for kind in ("rows", "text"):
         truth = np.load(folder / f"truth_{kind}.npy")[:count, :K]
@@ -96,11 +106,11 @@ def measured(name: str, command: list[str], folder: Path, limit: int, count: int
             for queries in (f"{kind}_warm", kind):  # others first, which bring in what the limit has room for
                 asked = {"queries": str(folder / f"small/{queries}.npy"), "k": K, "recall": setting, "out": str(out)}
                 print(json.dumps(asked), file=process.stdin, flush=True)
-                told = json.loads(process.stdout.readline())
+                answer = told(process, name, limit)
             ids = np.fromfile(out, np.int32).reshape(-1, K)
             right = float((ids[:, :, None] == truth[:, None, :]).any(1).mean())
-            points.append({"setting": setting, "recall": right, "qps": len(ids) / told["wall_s"], "p99_us": told["p99_us"]})
-            print(f"{name:<12}{kind:<6}{setting:>6}: {points[-1]['qps']:8.0f}/s at {right:.3f}, p99 {told['p99_us'] / 1000:.1f} ms", flush=True)
+            points.append({"setting": setting, "recall": right, "qps": len(ids) / answer["wall_s"], "p99_us": answer["p99_us"]})
+            print(f"{name:<12}{kind:<6}{setting:>6}: {points[-1]['qps']:8.0f}/s at {right:.3f}, p99 {answer['p99_us'] / 1000:.1f} ms", flush=True)
             if right >= 0.99 and name != "fromagerie":
                 break
         found["points"][kind] = points
@@ -121,6 +131,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(".cache/ann"))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    rivals = [name for name in args.rivals.split(",") if name]
+    if unknown := set(rivals) - set(RIVALS):
+        parser.error(f"--rivals: {', '.join(sorted(unknown))} is not known; there are {', '.join(RIVALS)}")
+    if os.geteuid() != 0 or not GROUP.parent.is_dir():
+        parser.error(f"this needs root, and the memory controller of control groups (version 1) at {GROUP.parent}")
     folder = (args.data / str(args.rows)).resolve()
     data.make(folder, args.rows)
     (folder / "small").mkdir(exist_ok=True)
@@ -131,7 +146,7 @@ def main() -> None:
     np.save(folder / "small/labels.npy", np.zeros((args.rows, 1), np.float32))
     (folder / "small/labels.json").write_text('["none"]')
     limit, results = int(args.share * args.rows * data.DIM * 4), {}
-    for name in ["fromagerie", *filter(None, args.rivals.split(","))]:
+    for name in ["fromagerie", *rivals]:
         index = folder / "small" / name
         if name == "fromagerie":
             command = [str(args.shelf.resolve())]
