@@ -2,9 +2,8 @@
 //!
 //! A walk from the middle of the graph spends half of its distances on getting near. So one node in [`NODES_PER_POST`]
 //! is a *post*, posts that lie together share a *centre*, and a search compares the query with all centres, then with
-//! the posts around the nearest [`CENTRES_NEAR`], and walks from the best [`STARTS`]. It is an inverted file (Sivic &
-//! Zisserman 2003) over few enough rows that a list is read as fast as memory streams. A small graph has no posts: its
-//! walks start at its entry.
+//! the posts around the nearest, and walks from the best ([`Look`]). It is an inverted file (Sivic & Zisserman 2003) over
+//! few enough rows that a list is read as fast as memory streams. A small graph has no posts: its walks start at its entry.
 
 use fromagerie_kernels::Kernel;
 
@@ -14,10 +13,35 @@ use super::words::Words;
 pub(crate) const NODES_PER_POST: usize = 48;
 /// Posts that are worth having: with fewer, walking from the entry is as fast.
 pub(crate) const POSTS_MIN: usize = 64;
-/// Centres whose posts are looked at. Text is nearer to the centres of small groups, so few are not enough for it.
-const CENTRES_NEAR: usize = 8;
-/// Posts that a walk starts from.
-const STARTS: usize = 4;
+/// Of all centres, the posts of one in this many are looked at: in a larger graph the same few would be a smaller part of
+/// what a query may be near to.
+const CENTRES_PER_NEAR: usize = 36;
+/// And those of so many in any case. Text is nearer to the centres of small groups, so few are not enough for it.
+const NEAR_MIN: usize = 8;
+/// Centres and posts that are kept at most.
+const MOST: usize = 64;
+
+/// How widely is looked for where a walk starts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    /// Nearest centres whose posts are looked at.
+    centres: usize,
+    /// Best posts that the walk starts from.
+    starts: usize,
+}
+
+impl Look {
+    /// As a search looks among so many centres.
+    fn among(centres: usize) -> Self {
+        let near = (centres / CENTRES_PER_NEAR).clamp(NEAR_MIN, MOST);
+        Self { centres: near, starts: near / 2 }
+    }
+
+    /// As a builder looks: a node that joins among strangers is lost to every search to come.
+    pub(crate) fn for_good(self) -> Self {
+        Self { centres: MOST.min(3 * self.centres), starts: MOST.min(2 * self.starts) }
+    }
+}
 
 /// The posts of a graph, in borrowed bytes.
 #[derive(Clone, Copy, Default)]
@@ -34,17 +58,22 @@ pub(crate) struct Posts<'a> {
 }
 
 impl Posts<'_> {
+    /// How widely a search looks.
+    pub(crate) fn look(&self) -> Look {
+        Look::among(self.bounds.len())
+    }
+
     /// Hands the best posts for a prepared query to `start`, best first, with their scores; returns how many codes were
     /// read. What damage says is passed over.
-    pub(crate) fn nearest(&self, kernel: &Kernel, query: &[i8], mut start: impl FnMut(u32, i32)) -> usize {
+    pub(crate) fn nearest(&self, kernel: &Kernel, query: &[i8], look: Look, mut start: impl FnMut(u32, i32)) -> usize {
         let width = self.code_bytes;
-        let mut near = Best::<CENTRES_NEAR>::default();
+        let mut near = Best::of(look.centres);
         if width == 0 {
             return 0;
         }
         kernel.int4.dot_block(query, self.centres, width, |centre, score| near.offer(score, centre));
         let mut read = self.bounds.len();
-        let mut best = Best::<STARTS>::default();
+        let mut best = Best::of(look.starts);
         for (_, centre) in near.iter() {
             let from = if centre == 0 { Some(0) } else { self.bounds.get(centre - 1) };
             let (Some(from), Some(until)) = (from, self.bounds.get(centre)) else { continue };
@@ -83,30 +112,30 @@ impl ChosenPosts {
 }
 
 /// The best few of many, best first.
-struct Best<const N: usize> {
-    places: [(i32, usize); N],
+struct Best {
+    places: [(i32, usize); MOST],
     filled: usize,
+    wanted: usize,
 }
 
-impl<const N: usize> Default for Best<N> {
-    fn default() -> Self {
-        Self { places: [(i32::MIN, 0); N], filled: 0 }
+impl Best {
+    /// Of which so many are wanted, from 1 to [`MOST`].
+    fn of(wanted: usize) -> Self {
+        Self { places: [(i32::MIN, 0); MOST], filled: 0, wanted: wanted.clamp(1, MOST) }
     }
-}
 
-impl<const N: usize> Best<N> {
     #[inline]
     fn offer(&mut self, score: i32, which: usize) {
-        if self.filled == N && score <= self.places[N - 1].0 {
+        if self.filled == self.wanted && score <= self.places[self.wanted - 1].0 {
             return;
         }
-        let mut at = if self.filled == N { N - 1 } else { self.filled };
+        let mut at = self.filled.min(self.wanted - 1);
         while at > 0 && self.places[at - 1].0 < score {
             self.places[at] = self.places[at - 1];
             at -= 1;
         }
         self.places[at] = (score, which);
-        self.filled = (self.filled + 1).min(N);
+        self.filled = (self.filled + 1).min(self.wanted);
     }
 
     fn iter(&self) -> impl Iterator<Item = (i32, usize)> {
@@ -120,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_best_of_many_and_of_few() {
-        let mut best = Best::<3>::default();
+        let mut best = Best::of(3);
         assert_eq!(best.iter().count(), 0);
         best.offer(i32::MIN, 7);
         assert_eq!(best.iter().collect::<Vec<_>>(), [(i32::MIN, 7)]);
@@ -128,5 +157,12 @@ mod tests {
             best.offer(score, which);
         }
         assert_eq!(best.iter().collect::<Vec<_>>(), [(9, 2), (7, 4), (5, 0)]);
+    }
+
+    #[test]
+    fn more_is_looked_at_in_larger_graphs_and_for_good() {
+        let looks = [0, 288, 524, 1 << 15].map(|centres| (Look::among(centres), Look::among(centres).for_good()));
+        let told = looks.map(|(one, wide)| (one.centres, one.starts, wide.centres, wide.starts));
+        assert_eq!(told, [(8, 4, 24, 8), (8, 4, 24, 8), (14, 7, 42, 14), (64, 32, 64, 64)]);
     }
 }

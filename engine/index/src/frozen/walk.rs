@@ -7,7 +7,7 @@
 use fromagerie_kernels::{Kernel, prefetch};
 
 use super::format::Links;
-use super::posts::Posts;
+use super::posts::{Look, Posts};
 use super::scratch::Scratch;
 
 /// A walk's steps over `links` with the memory of a [`Scratch`], whose query is prepared.
@@ -15,25 +15,31 @@ use super::scratch::Scratch;
 pub(crate) struct Walk<'w> {
     pub(crate) links: Links<'w>,
     pub(crate) kernel: &'static Kernel,
-    pub(crate) posts: Posts<'w>,
+    posts: Posts<'w>,
+    look: Look,
 }
 
 impl<'w> Walk<'w> {
     /// Walks that start at an entry.
     pub(crate) fn over(links: Links<'w>) -> Self {
-        Self { links, kernel: Kernel::best(), posts: Posts::default() }
+        Self::from_posts(links, Posts::default())
     }
 
     /// Walks that start at posts, if there are any.
     pub(crate) fn from_posts(links: Links<'w>, posts: Posts<'w>) -> Self {
-        Self { posts, ..Self::over(links) }
+        Self { links, kernel: Kernel::best(), posts, look: posts.look() }
+    }
+
+    /// The same, looking as widely for where to start as a builder does.
+    pub(crate) fn for_good(self) -> Self {
+        Self { look: self.look.for_good(), ..self }
     }
 
     /// The first nodes: from now on they are in the beam, alone.
     pub(crate) fn enter(&self, entry: u32, scratch: &mut Scratch, counts: impl Fn(u32) -> bool) {
         let Scratch { prepared, visited, beam, .. } = scratch;
         let mut started = false;
-        let read = self.posts.nearest(self.kernel, prepared.coarse(), |node, score| {
+        let read = self.posts.nearest(self.kernel, prepared.coarse(), self.look, |node, score| {
             if visited.mark(node) {
                 beam.offer(node, score, || counts(node));
                 started = true;

@@ -43,7 +43,7 @@ fn link<R: Rows + Sync + ?Sized>(plan: &mut Plan<'_, R>, node: u32) {
     let rule = Rule::fixed(width);
     let near: Vec<u32> = plan.with_worker(|worker| {
         worker.scratch.prepared.prepare(&plan.grid, plan.vector(node));
-        find(worker, plan.walk(), plan.entry, rule);
+        find(worker, plan.walk().for_good(), plan.entry, rule);
         worker.candidates.iter().map(|candidate| candidate.node).filter(|near| *near != node).collect()
     });
     let slots = |near: u32| near as usize * plan.degree..(near as usize + 1) * plan.degree;

@@ -26,7 +26,7 @@ pub(super) fn grow<R: Rows + Sync + ?Sized>(plan: &mut Plan<'_, R>) {
     let mut joined = 1;
     while joined < order.len() {
         let batch = &order[joined..order.len().min(joined + joined.min(most))];
-        let walk = if joined < first { Walk::over(plan.links()) } else { plan.walk() };
+        let walk = if joined < first { Walk::over(plan.links()) } else { plan.walk().for_good() };
         let links = look(plan, walk, batch);
         for (from, to) in links.chunk_by(|a, b| a.0 == b.0).map(|list| (list[0].0, list)) {
             let near: Vec<u32> = to.iter().map(|(_, to)| *to).collect();

@@ -46,7 +46,7 @@ fn together<R: Rows + Sync + ?Sized>(
     worker: &mut Worker,
     pairs: &mut Vec<(u32, u32, u32)>,
 ) {
-    let (walk, scratch) = (plan.walk(), &mut worker.scratch);
+    let (walk, scratch) = (plan.walk().for_good(), &mut worker.scratch);
     scratch.prepared.prepare(&plan.grid, query);
     scratch.start(walk.links.nodes, Rule::fixed(BEAM));
     walk.run(plan.entry, scratch);

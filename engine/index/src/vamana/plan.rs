@@ -80,7 +80,7 @@ impl<'r, R: Rows + Sync + ?Sized> Plan<'r, R> {
         Links { codes, lists: self.lists.as_flattened(), code_bytes, degree: self.degree, nodes: self.nodes.len() }
     }
 
-    /// Walks over the graph so far, from the posts.
+    /// Walks over the graph so far, from the posts, as a search would.
     pub(super) fn walk(&self) -> Walk<'_> {
         Walk::from_posts(self.links(), self.posts.view())
     }
