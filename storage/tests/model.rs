@@ -10,7 +10,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::random::{self, Log, Random};
-use common::{contents, open, options, photos, record, spec};
+use common::{DIM, contents, open, options, photos, record, spec};
 use fromagerie_storage::{Batch, Collection, Op, OpenNote, Receipt, Snapshot, StorageError, Store, StoreOptions};
 
 const OPERATIONS: u64 = 5_000;
@@ -42,9 +42,15 @@ struct World {
 
 impl World {
     fn new(seed: u64, random: &mut Random) -> World {
-        // Small budgets, so that seals and merges happen all the time; a third of the runs seal in the background.
-        let options =
-            StoreOptions { seal_rows: 3 + random.below(40), background_seal: random.chance(1, 3), ..options() };
+        // Small budgets, so that seals and merges happen all the time; a third of the runs seal in the background. Batches
+        // of so many puts become segments.
+        let bulk_puts = 2 + random.below(10);
+        let options = StoreOptions {
+            seal_rows: 3 + random.below(40),
+            bulk_bytes: bulk_puts * DIM as usize * 4,
+            background_seal: random.chance(1, 3),
+            ..options()
+        };
         let dir = common::tempdir();
         let store = Some(Store::open(dir.path(), options.clone()).unwrap());
         World {
@@ -115,9 +121,10 @@ impl World {
         let mut receipt = Receipt { sequence: expected.sequence + 1, ..Receipt::default() };
         let mut batch = Batch { ops: Vec::new(), request_id: request_id.clone() };
         let mut told = format!("write {name} {request_id:?}");
+        let only_puts = random.chance(1, 4);
         for _ in 0..operations {
             let key = format!("key {}", random.below(KEYS));
-            if random.chance(7, 10) {
+            if only_puts || random.chance(7, 10) {
                 self.values += 1;
                 told += &format!(" {key}={}", self.values);
                 receipt.put += 1;

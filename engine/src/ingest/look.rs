@@ -138,9 +138,12 @@ impl Collection {
 /// A digest of numbers.
 fn content_of(vector: Option<&[f32]>, features: Option<&[f32]>) -> [u8; 32] {
     let mut hash = Sha256::new();
+    let mut bytes = [0; 1024];
     for values in [vector, features] {
-        for value in values.unwrap_or_default() {
-            hash.update(value.to_le_bytes());
+        for chunk in values.unwrap_or_default().chunks(bytes.len() / 4) {
+            let filled = &mut bytes[..chunk.len() * 4];
+            filled.chunks_exact_mut(4).zip(chunk).for_each(|(to, value)| to.copy_from_slice(&value.to_le_bytes()));
+            hash.update(filled);
         }
         hash.update([0xFF]);
     }

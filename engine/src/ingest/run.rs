@@ -20,10 +20,17 @@ use super::{IngestEvent, IngestOptions, IngestReport};
 use crate::collection::Collection;
 use crate::error::{Error, Result};
 
-/// Vectors that are written together.
-const VECTORS_BATCH: usize = 4096;
-/// Bytes of records that are read ahead together, unless one alone has more.
-const BATCH_BYTES_MAX: usize = 128 << 20;
+/// Records and bytes that are read ahead together, unless one record alone has more.
+#[derive(Clone, Copy)]
+struct BatchMax {
+    records: usize,
+    bytes: usize,
+}
+
+/// Of vectors. A batch so large becomes a segment at once.
+const VECTORS: BatchMax = BatchMax { records: 1 << 16, bytes: 16 << 20 };
+/// Of pictures, which options count.
+const PICTURES_BYTES_MAX: usize = 128 << 20;
 
 /// Where a run begins, and what it knows of what comes before.
 #[derive(Default)]
@@ -158,13 +165,16 @@ pub(crate) fn read_all(
     cancelled: &Cancelled<'_>,
     send: SyncSender<Batch<Result<Found, Failure>>>,
 ) {
+    let of_pictures = BatchMax { records: pictures, bytes: PICTURES_BYTES_MAX };
     loop {
         let begin = source.position();
-        let (mut records, mut bytes, mut has_picture) = (Vec::new(), 0, false);
-        while records.len() < if has_picture { pictures } else { VECTORS_BATCH } && bytes < BATCH_BYTES_MAX {
+        let (mut records, mut bytes, mut max) = (Vec::new(), 0, VECTORS);
+        while records.len() < max.records && bytes < max.bytes {
             let Some(found) = source.next() else { break };
             if let Ok(Found { body, .. }) = &found {
-                has_picture |= !matches!(body, Body::Vector(_) | Body::Made(_));
+                if !matches!(body, Body::Vector(_) | Body::Made(_)) {
+                    max = of_pictures;
+                }
                 bytes += body.len();
             }
             records.push(found);

@@ -2,7 +2,8 @@
 //!
 //! A writer queues its batch. If nobody leads, it leads: it commits all that is queued, answers, and makes the owner of
 //! the first batch that came meanwhile the next leader. The others sleep until they are answered or made to lead.
-//! Batches become visible after the fsync and before the answer.
+//! Batches become visible after the fsync and before the answer. Who has something to do that no batch may come between
+//! ([`Inner::alone`]) queues too, and leads a group of nobody.
 
 use std::collections::HashSet;
 use std::collections::VecDeque;
@@ -61,23 +62,47 @@ struct Pending {
     slot: Arc<Slot>,
 }
 
-/// Batches in order of arrival.
+/// Who queues.
+enum Waiting {
+    Batch(Pending),
+    /// Wants a turn of its own.
+    Alone(Arc<Slot>),
+}
+
+impl Waiting {
+    fn slot(&self) -> &Arc<Slot> {
+        match self {
+            Waiting::Batch(pending) => &pending.slot,
+            Waiting::Alone(slot) => slot,
+        }
+    }
+}
+
+/// Who waits, in order of arrival.
 #[derive(Default)]
 pub(super) struct Queue {
-    pending: VecDeque<Pending>,
+    waiting: VecDeque<Waiting>,
     is_led: bool,
 }
 
 impl Queue {
+    /// Queues; whether it leads at once.
+    fn join(&mut self, waiting: Waiting) -> bool {
+        self.waiting.push_back(waiting);
+        !std::mem::replace(&mut self.is_led, true)
+    }
+
+    /// The batches at the front, up to the first who wants to be alone.
     fn take_group(&mut self, bytes_max: usize) -> Vec<Pending> {
-        let mut group = Vec::new();
-        let mut bytes = 0;
-        while let Some(next) = self.pending.front() {
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        while let Some(Waiting::Batch(next)) = self.waiting.front() {
             bytes += next.payload.len();
             if bytes > bytes_max && !group.is_empty() {
                 break;
             }
-            group.extend(self.pending.pop_front());
+            if let Some(Waiting::Batch(next)) = self.waiting.pop_front() {
+                group.push(next);
+            }
         }
         group
     }
@@ -103,11 +128,7 @@ impl Inner {
         let payload = record::encode_batch(&batch, self.spec.vector_type)?;
         let slot = Arc::new(Slot::default());
         let pending = Pending { batch, payload, slot: slot.clone() };
-        let leads = {
-            let mut queue = self.queue.lock();
-            queue.pending.push_back(pending);
-            !std::mem::replace(&mut queue.is_led, true)
-        };
+        let leads = self.queue.lock().join(Waiting::Batch(pending));
         if !leads && let Turn::Done(answer) = slot.wait() {
             return answer;
         }
@@ -116,6 +137,18 @@ impl Inner {
             Turn::Done(answer) => answer,
             Turn::Lead => unreachable!("a leader's batch is the first of its group"),
         }
+    }
+
+    /// Does `work` while no batch is committed: those that come wait until it is done.
+    pub(super) fn alone<T>(&self, work: impl FnOnce() -> T) -> T {
+        let slot = Arc::new(Slot::default());
+        let leads = self.queue.lock().join(Waiting::Alone(slot.clone()));
+        if !leads {
+            slot.wait();
+        }
+        let _lead = Lead { inner: self, group: Vec::new() };
+        self.queue.lock().waiting.pop_front();
+        work()
     }
 
     fn lead(&self) {
@@ -171,7 +204,7 @@ impl Inner {
         }
     }
 
-    fn append(&self, state: &mut State, bytes: &[u8]) -> Result<(), StorageError> {
+    pub(super) fn append(&self, state: &mut State, bytes: &[u8]) -> Result<(), StorageError> {
         if let Some(halted) = &state.halted {
             return Err(halted.clone());
         }
@@ -205,8 +238,8 @@ impl Drop for Lead<'_> {
             }
         }
         let mut queue = self.inner.queue.lock();
-        match queue.pending.front() {
-            Some(next) => next.slot.give(Turn::Lead),
+        match queue.waiting.front() {
+            Some(next) => next.slot().give(Turn::Lead),
             None => queue.is_led = false,
         }
     }

@@ -1,10 +1,11 @@
 //! A collection: the handle that writes, reads and seals.
 //!
 //! [`commit`] makes batches durable, [`rows`] is what they change, [`open`] recovers all of it after a crash,
-//! [`seal`] turns memory into files and [`merge`] keeps those few. Two locks, always taken in this order: the
-//! publisher's (one seal at a time), then the writer's (held for an append, never while a segment is written). Readers
-//! take neither.
+//! [`seal`] turns memory into files and [`merge`] keeps those few; [`bulk`] makes a file of a batch that is as large as one.
+//! Two locks, always taken in this order: the publisher's (one seal at a time), then the writer's (held for an append, never
+//! while a segment is written). Readers take neither.
 
+mod bulk;
 pub(crate) mod capture;
 mod commit;
 mod compact;
@@ -118,22 +119,27 @@ impl Collection {
     }
 
     /// Writes a batch. On return it is durable and visible to every later [`Collection::snapshot`]. Concurrent calls
-    /// share an fsync.
+    /// share an fsync. A batch of many puts (`bulk_bytes` of [`StoreOptions`](crate::StoreOptions)) becomes a segment at once.
     ///
     /// # Errors
     /// The batch's own fault (nothing is written), [`StorageError::DiskFull`] or [`StorageError::Io`] (nothing of it
     /// is kept; what only deletes is written even then, as long as the reserve lasts), [`StorageError::Poisoned`] (whether it is kept shows at the next open).
     pub fn write(&self, batch: Batch) -> Result<Receipt, StorageError> {
         batch::check(&batch, &self.inner.spec)?;
-        let only_deletes = batch.only_deletes();
-        if !only_deletes {
-            self.inner.make_room()?;
-        }
-        let receipt = self.inner.commit_one(batch)?;
+        let (only_deletes, is_bulk) = (batch.only_deletes(), self.inner.is_bulk(&batch));
+        let receipt = match is_bulk {
+            true => self.inner.write_segment(batch)?,
+            false => {
+                if !only_deletes {
+                    self.inner.make_room()?;
+                }
+                self.inner.commit_one(batch)?
+            }
+        };
         if !only_deletes {
             self.inner.root.reserve.take(&*self.inner.root.backend);
         }
-        if self.inner.wants_seal() {
+        if is_bulk || self.inner.wants_seal() {
             self.inner.request_seal();
         }
         Ok(receipt)

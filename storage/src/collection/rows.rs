@@ -7,14 +7,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::batch::{Batch, CollectionSpec, Op, Receipt, VectorType};
+use crate::batch::{Batch, CollectionSpec, Op, Receipt, Record, VectorType};
 use crate::error::StorageError;
 use crate::segment::SegmentView;
 use crate::segment::memory::{Chunk, Row};
 use crate::segment::vectors::VectorBuf;
 
 /// Set in the ids of memory segments, so that they never equal a sealed one's.
-const MEMORY_ID_BIT: u64 = 1 << 63;
+pub(super) const MEMORY_ID_BIT: u64 = 1 << 63;
 
 /// Rows that have come into memory in this process.
 static ROWS_EVER: AtomicU64 = AtomicU64::new(0);
@@ -36,6 +36,45 @@ pub(crate) struct Rows {
 #[derive(Debug)]
 pub(crate) struct Plan {
     in_sealed: Vec<Option<(usize, u32)>>,
+}
+
+/// The records of a batch that are still put when it ends.
+#[derive(Default)]
+pub(super) struct Puts {
+    /// The last record of each key, by place in `records`.
+    place_of: HashMap<String, usize>,
+    records: Vec<Option<(Arc<Row>, Vec<f32>)>>,
+}
+
+impl Puts {
+    /// Takes back what was put under this key; false when there was nothing.
+    pub(super) fn forget(&mut self, key: &str) -> bool {
+        let place = self.place_of.remove(key);
+        place.is_some_and(|place| self.records[place].take().is_some())
+    }
+
+    /// Puts a record, of whose key nothing is put.
+    pub(super) fn push(&mut self, record: Record) {
+        self.place_of.insert(record.key.clone(), self.records.len());
+        let row = Row {
+            number: ROWS_EVER.fetch_add(1, Ordering::Relaxed),
+            key: record.key.into_boxed_str(),
+            features: record.features.map(Vec::into_boxed_slice),
+            document: record.document,
+        };
+        self.records.push(Some((Arc::new(row), record.vector)));
+    }
+
+    /// All that is put, in order; none when nothing is.
+    pub(super) fn into_chunk(self, vector_type: VectorType, dim: u32) -> Option<Chunk> {
+        let (rows, vectors): (Vec<_>, Vec<_>) = self.records.into_iter().flatten().unzip();
+        if rows.is_empty() {
+            return None;
+        }
+        let mut all = VectorBuf::with_capacity(vector_type, vectors.len() * dim as usize);
+        vectors.iter().for_each(|vector| all.push(vector));
+        Some(Chunk::new(all, rows))
+    }
 }
 
 impl Rows {
@@ -85,36 +124,20 @@ impl Rows {
     /// Applies a batch in the order of its operations.
     pub(crate) fn apply(&mut self, sequence: u64, batch: Batch, plan: &Plan) -> Receipt {
         let mut receipt = Receipt { sequence, ..Receipt::default() };
-        // The last record of each key that is still put when the batch ends, by place in `puts`.
-        let mut place_of: HashMap<String, usize> = HashMap::new();
-        let mut puts: Vec<Option<(Arc<Row>, Vec<f32>)>> = Vec::new();
+        let mut puts = Puts::default();
         for (op, &in_sealed) in batch.ops.into_iter().zip(&plan.in_sealed) {
-            let earlier = place_of.remove(op.key());
-            if let Some(place) = earlier {
-                puts[place] = None;
-            }
-            let was_live = earlier.is_some() || self.kill(op.key(), in_sealed);
+            let was_live = puts.forget(op.key()) || self.kill(op.key(), in_sealed);
             match op {
                 Op::Put(record) => {
                     receipt.put += 1;
                     receipt.replaced += u32::from(was_live);
-                    place_of.insert(record.key.clone(), puts.len());
-                    let row = Row {
-                        number: ROWS_EVER.fetch_add(1, Ordering::Relaxed),
-                        key: record.key.into_boxed_str(),
-                        features: record.features.map(Vec::into_boxed_slice),
-                        document: record.document,
-                    };
-                    puts.push(Some((Arc::new(row), record.vector)));
+                    puts.push(record);
                 }
                 Op::Delete { .. } => receipt.deleted += u32::from(was_live),
             }
         }
-        let (rows, vectors): (Vec<_>, Vec<_>) = puts.into_iter().flatten().unzip();
-        if !rows.is_empty() {
-            let mut all = VectorBuf::with_capacity(self.vector_type, vectors.len() * self.dim as usize);
-            vectors.iter().for_each(|vector| all.push(vector));
-            self.push_chunk(Chunk::new(all, rows));
+        if let Some(chunk) = puts.into_chunk(self.vector_type, self.dim) {
+            self.push_chunk(chunk);
         }
         receipt
     }

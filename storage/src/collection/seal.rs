@@ -62,17 +62,25 @@ impl Inner {
     }
 
     pub(super) fn seal_memory(&self, published: &mut Published) -> Result<(), StorageError> {
+        if self.publish_memory(published)? {
+            self.tell_catalog(published);
+            self.remove_old(published);
+        }
+        Ok(())
+    }
+
+    /// Seals what is in memory, and leaves the files that are not needed any more where they are. False when no batch came
+    /// since the last publish.
+    pub(super) fn publish_memory(&self, published: &mut Published) -> Result<bool, StorageError> {
         let Some(frozen) = self.freeze(published)? else {
-            return Ok(());
+            return Ok(false);
         };
         let mut segments = frozen.sealed.clone();
         let new = self.build_segment(published, &frozen.memory)?;
         segments.extend(new.clone());
         self.publish(published, frozen.sequence, segments, frozen.receipts)?;
         self.replace(&frozen.memory, new)?;
-        self.tell_catalog(published);
-        self.remove_old(published);
-        Ok(())
+        Ok(true)
     }
 
     /// Starts a new journal and sets the memory segments apart; none when no batch came since the last publish.
@@ -96,7 +104,7 @@ impl Inner {
         }))
     }
 
-    fn rotate(&self, state: &mut State, published: &mut Published) -> Result<(), StorageError> {
+    pub(super) fn rotate(&self, state: &mut State, published: &mut Published) -> Result<(), StorageError> {
         let first_sequence = state.sequence + 1;
         if state.journal.identity.first_sequence == first_sequence {
             // A seal that failed after this step is being tried again, and nothing came in between.

@@ -14,6 +14,9 @@ pub struct StoreOptions {
     pub seal_rows: usize,
     /// Bytes of heap in memory segments that are sealed into a segment.
     pub seal_bytes: usize,
+    /// Bytes of vectors from which on a batch that only puts becomes a segment at once: it is written once, and neither to the
+    /// journal nor through memory.
+    pub bulk_bytes: usize,
     /// Seal in a thread of its own; else in the thread whose write made it due.
     pub background_seal: bool,
     /// Live rows that a merge may bring together, which bounds its heap (about 100 bytes and a key a row).
@@ -40,6 +43,7 @@ impl Default for StoreOptions {
             create: false,
             seal_rows: 16_384,
             seal_bytes: 256 << 20,
+            bulk_bytes: 8 << 20,
             background_seal: true,
             merge_rows_max: 4 << 20,
             reserve_bytes: 1 << 20,

@@ -11,7 +11,7 @@ use fromagerie_storage::{Batch, Op, StorageError, Store, StoreOptions};
 
 use super::random::Random;
 use super::world::World;
-use super::{options, record, spec};
+use super::{DIM, options, record, spec};
 
 /// Where the database is on a simulated disk.
 pub const DATABASE: &str = "/data/cellar";
@@ -20,10 +20,12 @@ pub const DATABASE: &str = "/data/cellar";
 const NAMES: [&str; 3] = ["photos", "prints", "slides"];
 const ALIAS: &str = "best";
 
-/// Options under which everything happens early: seals, merges, and all in the calling thread.
+/// Options under which everything happens early: seals, merges, batches that become segments (of three puts and more), and
+/// all in the calling thread.
 pub fn eager(disk: &SimulatedDisk) -> StoreOptions {
     StoreOptions {
         seal_rows: 4,
+        bulk_bytes: 3 * DIM as usize * 4,
         seal_rest: Duration::ZERO,
         reserve_bytes: 1024,
         backend: Arc::new(disk.clone()),
