@@ -197,6 +197,13 @@ impl Beam {
         Some(node_of(entry))
     }
 
+    /// Nodes that are still to be expanded, unless better ones are met.
+    pub(super) fn waiting(&self) -> usize {
+        let floor = self.below_kth(self.rule.tolerance).unwrap_or(i32::MIN);
+        let near = self.entries[self.next..].iter().take_while(|entry| score_of(**entry) >= floor);
+        near.filter(|entry| **entry & EXPANDED == 0).count()
+    }
+
     /// Whether stepping stones have made the beam so long that scanning is cheaper.
     #[inline]
     pub(super) fn is_overgrown(&self) -> bool {
@@ -244,6 +251,16 @@ mod tests {
             beam(Rule { tolerance: -1, margin: 5, ..RULE }, &[(0, 9, true), (1, 7, true), (2, 3, true), (3, 1, true)]);
         assert_eq!(beam.answers().map(|(node, _)| node).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(std::iter::from_fn(|| beam.expand_next()).collect::<Vec<_>>(), [0]);
+    }
+
+    #[test]
+    fn those_wait_that_are_near_and_not_expanded() {
+        let mut beam = beam(RULE, &[(0, 100, true), (1, 90, true), (2, 80, true), (3, 79, true)]);
+        assert_eq!(beam.waiting(), 3, "79 is too far");
+        beam.expand_next();
+        assert_eq!(beam.waiting(), 2);
+        beam.offer(4, 95, || true);
+        assert_eq!(beam.waiting(), 2, "80 has become too far");
     }
 
     #[test]

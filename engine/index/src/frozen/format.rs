@@ -68,6 +68,11 @@ impl<'a> Links<'a> {
         &self.codes[node as usize * self.code_bytes..][..self.code_bytes]
     }
 
+    /// The codes of nodes in sequence.
+    pub(crate) fn codes_of(&self, nodes: std::ops::Range<u32>) -> &'a [u8] {
+        &self.codes[nodes.start as usize * self.code_bytes..nodes.end as usize * self.code_bytes]
+    }
+
     /// All slots of a node's list, as bytes.
     ///
     /// # Panics

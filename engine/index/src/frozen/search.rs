@@ -14,6 +14,8 @@ use crate::{DenseRows, Neighbor, Query, Scored, SearchError, flat};
 
 /// Expansions between two questions whether to stop.
 const STEPS_PER_QUESTION: usize = 16;
+/// Codes in sequence that cost as much as one that a walk compares, with its share of lists and beam.
+const SWEPT_PER_WALKED: u64 = 8;
 /// Neighbours that a walk looks for at least: the best of all alone is too shaky a measure of when to stop.
 const K_MIN: usize = 10;
 /// Searches of a batch that go on at the same time in one thread.
@@ -81,37 +83,39 @@ impl Graph<'_> {
         let mut waiting = queries.enumerate();
         lanes.resize_with(lanes.len().max(AT_ONCE), Scratch::new);
         let walk = Walk::from_posts(self.links, self.posts);
-        let mut busy: [Option<(usize, Query<'_>)>; AT_ONCE] = [const { None }; AT_ONCE];
-        let mut steps = [Step::Read; AT_ONCE];
+        let mut busy: [Option<Lane<'_>>; AT_ONCE] = [const { None }; AT_ONCE];
         loop {
             let mut idle = true;
-            for ((lane, step), scratch) in busy.iter_mut().zip(&mut steps).zip(lanes.iter_mut()) {
-                if let Some((number, query)) = lane {
+            for (busy, scratch) in busy.iter_mut().zip(lanes.iter_mut()) {
+                if let Some(lane) = busy {
                     idle = false;
-                    match *step {
+                    match lane.step {
                         Step::Ask(node) => {
                             walk.ask(node, scratch);
-                            *step = Step::Read;
+                            lane.step = Step::Read;
                             continue;
                         }
                         Step::Read => walk.read(scratch, |_| true),
                     }
-                    if let Some(node) = walk.next(scratch) {
-                        *step = Step::Ask(node);
+                    lane.length.step();
+                    if self.is_too_long(&lane.query, lane.length, scratch) {
+                        self.sweep(&lane.query, scratch)?;
+                    } else if let Some(node) = walk.next(scratch) {
+                        lane.step = Step::Ask(node);
                         continue;
                     }
-                    self.collect(None::<&DenseRows<'_>>, query, scratch);
-                    each(*number, &scratch.found, scratch);
+                    self.collect(None::<&DenseRows<'_>>, &lane.query, scratch);
+                    each(lane.number, &scratch.found, scratch);
                 }
-                *lane = waiting.next();
-                if let Some((number, query)) = lane {
+                *busy = None;
+                if let Some((number, query)) = waiting.next() {
                     idle = false;
-                    match self.enter(&walk, query, scratch) {
-                        Some(node) => *step = Step::Ask(node),
-                        None => {
-                            each(*number, &[], scratch);
-                            *lane = None;
+                    match self.enter(&walk, &query, scratch) {
+                        Some(node) => {
+                            let length = Length::after_entering(scratch);
+                            *busy = Some(Lane { number, query, step: Step::Ask(node), length });
                         }
+                        None => each(number, &[], scratch),
                     }
                 }
             }
@@ -174,22 +178,34 @@ impl Graph<'_> {
         }
     }
 
-    /// Fills the beam; `false` when the filter makes that pointless.
+    /// Whether a walk, with what it has before it, costs more than a sweep over all codes, which misses nothing. Asked now
+    /// and then, and not under a filter, where a walk has its own reasons to give up.
+    fn is_too_long(&self, query: &Query<'_>, length: Length, scratch: &Scratch) -> bool {
+        if query.allow.is_some() || !length.is_time_to_ask() {
+            return false;
+        }
+        let walked = scratch.distances - length.entered;
+        let ahead = walked / length.steps as u64 * scratch.beam.waiting() as u64;
+        (walked + ahead) * SWEPT_PER_WALKED > self.info.nodes as u64
+    }
+
+    /// Fills the beam; `false` when comparing all codes is better.
     fn walk(&self, query: &Query<'_>, scratch: &mut Scratch) -> Result<bool, SearchError> {
         let walk = Walk::from_posts(self.links, self.posts);
         let mut at = self.enter(&walk, query, scratch);
-        let mut steps = 0;
+        let mut length = Length::after_entering(scratch);
+        query.check_cancelled()?;
         while let Some(node) = at {
-            if steps % STEPS_PER_QUESTION == 0 {
-                query.check_cancelled()?;
-            }
-            steps += 1;
             walk.ask(node, scratch);
             walk.read(scratch, |near| self.counts(query, near));
-            if steps == LOOK_AFTER {
+            length.step();
+            if length.steps == LOOK_AFTER {
                 self.look(query, scratch);
             }
-            if scratch.beam.is_overgrown() {
+            if length.is_time_to_ask() {
+                query.check_cancelled()?;
+            }
+            if scratch.beam.is_overgrown() || self.is_too_long(query, length, scratch) {
                 return Ok(false);
             }
             at = walk.next(scratch);
@@ -220,7 +236,6 @@ impl Graph<'_> {
         if self.walk(query, scratch)? && self.collect(rows, query, scratch) {
             return Ok(true);
         }
-        scratch.swept = true;
         self.sweep(query, scratch)?;
         Ok(self.collect(rows, query, scratch))
     }
@@ -277,6 +292,36 @@ impl Graph<'_> {
         );
         near.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         *rescored = near.len() as u64;
+    }
+}
+
+/// A search of a batch, under way.
+struct Lane<'q> {
+    number: usize,
+    query: Query<'q>,
+    step: Step,
+    length: Length,
+}
+
+/// How long a walk is.
+#[derive(Clone, Copy)]
+struct Length {
+    steps: usize,
+    /// Codes that were compared before its first step.
+    entered: u64,
+}
+
+impl Length {
+    fn after_entering(scratch: &Scratch) -> Self {
+        Self { steps: 0, entered: scratch.distances }
+    }
+
+    fn step(&mut self) {
+        self.steps += 1;
+    }
+
+    fn is_time_to_ask(self) -> bool {
+        self.steps.is_multiple_of(STEPS_PER_QUESTION)
     }
 }
 

@@ -1,4 +1,5 @@
-//! All codes in sequence, where a walk does not lead to what a filter lets through: an eighth of the bytes of whole rows.
+//! All codes in sequence, where a walk does not lead to what a filter lets through, or would cost more: an eighth of the bytes of
+//! whole rows.
 
 use fromagerie_kernels::{Kernel, prefetch};
 
@@ -19,7 +20,8 @@ impl Graph<'_> {
     pub(super) fn sweep(&self, query: &Query<'_>, scratch: &mut Scratch) -> Result<(), SearchError> {
         let margin = scratch.prepared.products(self.calibration.coarse_error);
         let k = query.k.min(self.info.nodes).max(1);
-        let Scratch { prepared, beam, batch, near, found, distances, .. } = scratch;
+        let Scratch { prepared, beam, batch, near, found, distances, swept, .. } = scratch;
+        *swept = true;
         near.clear();
         found.clear();
         beam.start(Rule::of(k, PLACES, 0, margin));
@@ -30,6 +32,13 @@ impl Graph<'_> {
             let stop = nodes.min(start.saturating_add(NODES_AT_ONCE as u32));
             batch.clear();
             match self.in_set(query) {
+                _ if query.allow.is_none() => {
+                    let codes = self.links.codes_of(start..stop);
+                    kernel.int4.dot_block(prepared.coarse(), codes, self.links.code_bytes, |at, score| {
+                        beam.offer(start + at as u32, score, || true);
+                    });
+                    *distances += u64::from(stop - start);
+                }
                 Some(set) => batch.extend(set.between(start, stop).filter(|node| self.counts(query, *node))),
                 None => batch.extend((start..stop).filter(|node| self.counts(query, *node))),
             }
