@@ -33,7 +33,6 @@ fn measure(set: &Set, bytes: &[u8], queries: &[Vec<f32>], truths: &[Vec<Neighbor
         distances += scratch.distances();
         walked += 1;
     }
-    println!("{walked} of {} walked to the end", queries.len());
     (found / f64::from(walked), distances as f64 / f64::from(walked))
 }
 
