@@ -137,7 +137,8 @@ def main() -> None:
             results.append(run(engine, folder, data.QUERIES))
         except (subprocess.CalledProcessError, json.JSONDecodeError) as error:
             print(f"{engine.name} did not run: {error}", file=sys.stderr)
-    about = {"rows": args.rows, "dim": data.DIM, "seed": data.SEED, "machine": platform.processor() or platform.machine()}
+    rows, dim = np.load(folder / "base.npy", mmap_mode="r").shape
+    about = {"rows": rows, "dim": dim, "seed": data.SEED, "machine": platform.processor() or platform.machine()}
     about["cpus"] = os.cpu_count()
     print(report.table(results))
     if args.out:
