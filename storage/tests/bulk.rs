@@ -8,17 +8,22 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use common::{DIM, OnDrop, contents, delete, files, options, photos, put, record};
-use fromagerie_storage::{Batch, Op, Receipt, Store, StoreOptions};
+use fromagerie_storage::{Batch, Collection, Op, Receipt, SegmentBuilder, Store, StoreOptions};
 
 const ROWS: u32 = 500;
 
 fn open(dir: &Path) -> Store {
+    open_with(dir, options())
+}
+
+fn open_with(dir: &Path, options: StoreOptions) -> Store {
     let bulk_bytes = (ROWS * DIM * 4) as usize;
-    Store::open(dir, StoreOptions { bulk_bytes, ..options() }).unwrap()
+    Store::open(dir, StoreOptions { bulk_bytes, ..options }).unwrap()
 }
 
 /// Puts of `ROWS` keys from `first` on.
@@ -90,6 +95,42 @@ fn receipts_count_what_it_replaces_and_know_its_request() {
     assert_eq!(contents(&now.snapshot()), expected);
     assert_eq!(now.write(large(9_000, 9).with_request_id("again")).unwrap(), receipt);
     assert!(store.verify(&mut |_| ()).unwrap().is_clean());
+}
+
+/// Writes a row of its own while it builds, and notes whether that was answered.
+struct Writes {
+    to: Collection,
+    answered: Mutex<Vec<bool>>,
+}
+
+impl SegmentBuilder for Writes {
+    fn build(&self, _: &[f32], _: usize) -> Option<Vec<u8>> {
+        let (told, answer) = mpsc::channel();
+        let (to, key) = (self.to.clone(), format!("during {}", self.answered.lock().unwrap().len()));
+        std::thread::spawn(move || told.send(to.write(put(&key, 7)).is_ok()));
+        let answered = answer.recv_timeout(Duration::from_secs(20)).unwrap_or(false);
+        self.answered.lock().unwrap().push(answered);
+        None
+    }
+
+    fn wants(&self, rows: usize) -> bool {
+        rows >= 10
+    }
+}
+
+#[test]
+fn others_write_while_it_and_what_is_in_memory_are_made_segments() {
+    let dir = common::tempdir();
+    let store = open_with(dir.path(), StoreOptions { seal_rows: 100, ..options() });
+    let photos = photos(&store);
+    for n in 0..20 {
+        photos.write(put(&format!("before {n}"), n)).unwrap();
+    }
+    let builder = Arc::new(Writes { to: photos.clone(), answered: Mutex::default() });
+    photos.set_segment_builder(builder.clone());
+    photos.write(large(0, 1)).unwrap();
+    assert_eq!(*builder.answered.lock().unwrap(), [true, true], "of the batch, and of the rows in memory");
+    assert_eq!(contents(&photos.snapshot()).len() as u32, ROWS + 20 + 2);
 }
 
 #[test]

@@ -101,5 +101,6 @@ fn crash_everywhere(bulk_of: u32) {
     }
     let syncs = disk.file_syncs();
     println!("{total} batches of {WRITERS} writers, {syncs} syncs of files, {images} disks after a loss of power");
-    assert!(images > 1000 && syncs < total, "{images} disks, {syncs} syncs");
+    // A batch that becomes a segment syncs files of its own.
+    assert!(images > 1000 && (syncs < total || bulk_of <= WRITERS), "{images} disks, {syncs} syncs");
 }

@@ -1,11 +1,12 @@
 //! Bulk: a batch as large as a segment becomes one. It is written once, and neither to the journal nor through memory.
 //!
-//! Its file is made beside whatever else is written. Then, alone, what others wrote meanwhile is sealed, an empty batch in
-//! the journal takes the sequence, a new journal follows it, and the manifest that names the segment is the atomic step: a
-//! crash before it leaves a batch that did nothing, and a file that nobody names. The batch is visible after the publish
-//! and before the answer.
+//! Its file is made, and most of what is in memory is sealed, beside whatever else is written. Then, alone, the little that is
+//! still in memory is sealed, an empty batch in the journal takes the sequence, a new journal follows it, and the manifest
+//! that names the segment is the atomic step: a crash before it leaves a batch that did nothing, and a file that nobody names.
+//! The batch is visible after the publish and before the answer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::batch::{Batch, Op, Receipt};
 use crate::error::StorageError;
@@ -15,6 +16,9 @@ use crate::segment::SegmentView;
 
 use super::rows::{MEMORY_ID_BIT, Puts};
 use super::{Inner, Published};
+
+/// Writers wait for the seal of one part of so many of what is sealed without a large batch, and for no more.
+const WAITED_FOR: u64 = 16;
 
 /// A batch whose segment is written and not yet part of the collection.
 struct Written {
@@ -89,39 +93,38 @@ impl Inner {
         let memory = chunk.map(|chunk| SegmentView::memory(MEMORY_ID_BIT, self.spec.dim, chunk));
         let segment = self.build_segment(&mut published, memory.as_slice())?;
         let segment = segment.expect("a batch that only puts leaves a row");
-        let path = segment.sealed_body().map(|sealed| sealed.path.clone());
-        let mut replaced = Replaced::default();
-        // Most of the looking, while others write.
-        let sealed = self.state.lock().rows.sealed.clone();
-        let taken = replaced.look(&sealed, &segment).and_then(|()| {
-            let written = Written { segment, request_id: batch.request_id, receipt };
-            self.alone(|| self.take_in(&mut published, written, replaced))
-        });
-        match taken {
-            Ok((receipt, true)) => {
-                self.tell_catalog(&published);
-                self.remove_old(&mut published);
-                return Ok(receipt);
-            }
-            // Poisoned in the middle of a publish, the manifest may name the file all the same.
-            Err(_) if self.state.lock().halted.is_some() => {}
-            _ => drop(path.map(|path| self.root.backend.remove_file(&path))),
+        let written = Written { segment, request_id: batch.request_id, receipt };
+        let taken = self.take_in(&mut published, written);
+        // A manifest whose publish failed may name the file all the same: then it stays until the next one.
+        if self.generation.load(Ordering::Relaxed) == published.generation {
+            self.tell_catalog(&published);
+            self.remove_old(&mut published);
         }
-        taken.map(|(receipt, _)| receipt)
+        taken
     }
 
-    /// Makes the segment part of the collection, while no batch is committed. Returns its receipt, and whether it is new:
-    /// another call may have written the same request meanwhile.
-    fn take_in(
+    /// Makes the segment part of the collection. Nothing is removed meanwhile: no manifest names its file yet.
+    fn take_in(&self, published: &mut Published, written: Written) -> Result<Receipt, StorageError> {
+        if self.over_budget(1, WAITED_FOR) {
+            self.publish_memory(published)?;
+        }
+        let mut replaced = Replaced::default();
+        let sealed = self.state.lock().rows.sealed.clone();
+        replaced.look(&sealed, &written.segment)?;
+        self.alone(|| self.take_in_alone(published, written, replaced))
+    }
+
+    /// The rest of it, while no batch is committed.
+    fn take_in_alone(
         &self,
         published: &mut Published,
         written: Written,
         mut replaced: Replaced,
-    ) -> Result<(Receipt, bool), StorageError> {
+    ) -> Result<Receipt, StorageError> {
+        // Another call may have written the same request meanwhile.
         if let Some(receipt) = self.told_before(written.request_id.as_deref())? {
-            return Ok((receipt, false));
+            return Ok(receipt);
         }
-        // Nothing is removed before the publish: no manifest names the new file yet.
         self.publish_memory(published)?;
         let mut segments = self.state.lock().rows.sealed.clone();
         replaced.look(&segments, &written.segment)?;
@@ -138,7 +141,7 @@ impl Inner {
             state.receipts.remember(request_id, receipt);
         }
         self.show(&state);
-        Ok((receipt, true))
+        Ok(receipt)
     }
 
     /// The receipt of a request that was written before.

@@ -115,12 +115,12 @@ impl Inner {
     /// Why there is no room: the seal's error, or that of the last one while seals rest.
     pub(super) fn make_room(&self) -> Result<(), StorageError> {
         let budgets_max = self.root.options.memory_budgets_max;
-        if !self.over_budget(budgets_max) {
+        if !self.over_budget(budgets_max, 1) {
             return Ok(());
         }
         let sealed = self.resting().map_or_else(|| self.seal(), Err);
         // A merge that failed after the seal concerns no writer.
-        if self.over_budget(budgets_max) { sealed } else { Ok(()) }
+        if self.over_budget(budgets_max, 1) { sealed } else { Ok(()) }
     }
 
     /// Commits a checked batch, together with whatever else is queued.

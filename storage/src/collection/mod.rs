@@ -193,13 +193,13 @@ impl Inner {
     }
 
     fn wants_seal(&self) -> bool {
-        self.over_budget(1)
+        self.over_budget(1, 1)
     }
 
-    /// Whether memory or journal hold `times` of what a segment is sealed at.
-    fn over_budget(&self, times: u64) -> bool {
+    /// Whether memory or journal hold `times / of` of what a segment is sealed at.
+    fn over_budget(&self, times: u64, of: u64) -> bool {
         let options = &self.root.options;
-        let (rows, bytes) = (options.seal_rows as u64 * times, options.seal_bytes as u64 * times);
+        let (rows, bytes) = (options.seal_rows as u64 * times / of, options.seal_bytes as u64 * times / of);
         self.sizes.memory_rows.load(Ordering::Relaxed) >= rows
             || self.sizes.memory_bytes.load(Ordering::Relaxed) >= bytes
             || self.sizes.journal_bytes.load(Ordering::Relaxed) >= bytes.saturating_mul(2)

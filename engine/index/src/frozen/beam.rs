@@ -11,8 +11,9 @@ const COUNTS: u64 = 1 << 30;
 /// What entries are ordered by.
 const ORDER: u64 = !(EXPANDED | COUNTS);
 const NODE: u32 = (1 << 30) - 1;
-/// Under a filter, nodes that are expanded for each that is as good as the worst answer, where [`MUCH`] of the answers is wanted. What was measured of the graph says how far apart the best of all nodes lie; those that count may be sparser, on one
-/// side of the query, or far from it.
+/// Under a filter, nodes that are expanded for each that is as good as the worst answer, where [`MUCH`] of the answers is
+/// wanted. What was measured of the graph says how far apart the best of all nodes lie; those that count may be sparser, on
+/// one side of the query, or far from it.
 const REACH: f32 = 3.0;
 /// The same where less is wanted.
 const REACH_LESS: f32 = 1.5;

@@ -1,11 +1,11 @@
 //! Frozen graphs: codes and neighbour lists in flat arrays of bytes that somebody has mapped, read without loading.
 //!
 //! A graph is frozen once, by a builder ([`crate::vamana::build`], [`crate::hnsw::build`]), and then only read, by any
-//! number of threads. `format` draws the bytes and finds its way in them, `info` is what they say of themselves, `header` reads their first 256, `grid` is
-//! the codes, `calibration` what the builder measured, `draft` writes all that, `check` reads every word of it. `walk`
-//! goes over a graph with a `beam`, `search` makes an answer of it, or of a `sweep` over all codes; `node_set`
-//! is a filter in the order of nodes, and `scratch` is the memory that a search needs
-//! and the next one uses again.
+//! number of threads. `format` draws the bytes and finds its way in them, `info` is what they say of themselves,
+//! `header` reads their first 256, `grid` is the codes, `calibration` what the builder measured, `draft` writes all
+//! that, `check` reads every word of it. `walk` goes over a graph with a `beam`, `search` makes an answer of it, or of
+//! a `sweep` over all codes; `node_set` is a filter in the order of nodes, and `scratch` is the memory that a search
+//! needs and the next one uses again.
 //!
 //! Bytes may be damaged or foreign: [`Graph::parse`] answers with an error where it can tell, and where it cannot,
 //! a search is at worst poor. It never panics, reads nothing outside, and [`Graph::search`] computes every score from

@@ -178,7 +178,7 @@ impl Graph<'_> {
         }
     }
 
-    /// Whether a walk, with what it has before it, costs more than a sweep over all codes, which misses nothing. Asked now
+    /// Whether a walk, with what it has before it, costs more than a sweep over all codes, which misses nothing. Answered now
     /// and then, and not under a filter, where a walk has its own reasons to give up.
     fn is_too_long(&self, query: &Query<'_>, length: Length, scratch: &Scratch) -> bool {
         if query.allow.is_some() || !length.is_time_to_ask() {

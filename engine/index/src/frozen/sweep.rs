@@ -25,28 +25,33 @@ impl Graph<'_> {
         near.clear();
         found.clear();
         beam.start(Rule::of(k, PLACES, 0, margin));
-        let (kernel, nodes) = (Kernel::best(), self.info.nodes as u32);
-        let mut start = 0;
-        while start < nodes {
+        let (kernel, links, query_code) = (Kernel::best(), self.links, prepared.coarse());
+        let nodes = self.info.nodes as u32;
+        for start in (0..nodes).step_by(NODES_AT_ONCE) {
             query.check_cancelled()?;
             let stop = nodes.min(start.saturating_add(NODES_AT_ONCE as u32));
+            if query.allow.is_none() {
+                *distances += u64::from(stop - start);
+                kernel.int4.dot_block(query_code, links.codes_of(start..stop), links.code_bytes, |at, score| {
+                    beam.offer(start + at as u32, score, || true);
+                });
+                continue;
+            }
             batch.clear();
             match self.in_set(query) {
-                _ if query.allow.is_none() => {
-                    let codes = self.links.codes_of(start..stop);
-                    kernel.int4.dot_block(prepared.coarse(), codes, self.links.code_bytes, |at, score| {
-                        beam.offer(start + at as u32, score, || true);
-                    });
-                    *distances += u64::from(stop - start);
-                }
                 Some(set) => batch.extend(set.between(start, stop).filter(|node| self.counts(query, *node))),
                 None => batch.extend((start..stop).filter(|node| self.counts(query, *node))),
             }
-            batch.iter().for_each(|node| prefetch(self.links.code(*node)));
+            batch.iter().for_each(|node| prefetch(links.code(*node)));
             *distances += batch.len() as u64;
-            let code = |node| self.links.code(node);
-            kernel.int4.dot_ready(prepared.coarse(), batch, code, |node, score| beam.offer(node, score, || true));
-            start = stop;
+            kernel.int4.dot_ready(
+                query_code,
+                batch,
+                |node| links.code(node),
+                |node, score| {
+                    beam.offer(node, score, || true);
+                },
+            );
         }
         Ok(())
     }
