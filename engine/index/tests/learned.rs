@@ -66,6 +66,25 @@ fn training_queries_make_queries_like_them_no_dearer_and_others_hardly() {
 }
 
 #[test]
+fn in_a_large_graph_walks_start_where_queries_like_theirs_led() {
+    let mut set = set(50_000, 32, 6_300);
+    let asked = set.like_text.split_off(6_000);
+    let training = set.like_text.concat();
+    let training = DenseRows::new(&training, 32).expect("whole rows");
+    let plain = build(&set.rows(), None, VamanaParams::default()).expect("a graph");
+    let learned = build(&set.rows(), Some(&training), VamanaParams::default()).expect("a graph");
+    let posts = |bytes: &[u8]| Graph::parse(bytes).expect("a graph").info().posts;
+    assert_eq!((posts(&plain), posts(&learned)), (1_041, 1_041 + 960), "every sixth of 5,760 queries is one");
+    let truth = truths(&set, &asked);
+    for ef in [4, 8, 16] {
+        let of = |bytes| measure((bytes, &set.rows()), &asked, &truth, ef, None).0;
+        let (without, with) = (of(&plain), of(&learned));
+        println!("beam of {ef}: recall {without:.3}, with training queries {with:.3}");
+        assert!(with > without, "beam of {ef}: {with}, without training {without}");
+    }
+}
+
+#[test]
 fn deletes_cost_no_recall_before_or_after_they_are_merged_away() {
     let set = set(10_000, 64, 300);
     let bytes = build(&set.rows(), None, VamanaParams::default()).expect("a graph");

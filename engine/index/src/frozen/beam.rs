@@ -116,8 +116,13 @@ impl Beam {
 
     #[inline]
     fn see_floor(&mut self) {
-        if let Some(floor) = self.below_kth(self.rule.tolerance.max(self.rule.margin)) {
-            self.floor = floor;
+        let Some(floor) = self.below_kth(self.rule.tolerance.max(self.rule.margin)) else { return };
+        self.floor = floor;
+        if !self.rule.is_filtered() {
+            // What has fallen behind is moved no more.
+            while self.entries.last().is_some_and(|entry| score_of(*entry) < floor) {
+                self.entries.pop();
+            }
         }
     }
 

@@ -12,8 +12,12 @@
 //! beams of its own, measured on queries of that degree: rows left out, training queries, or, without those, rows that
 //! were pushed away.
 
+use super::posts::NODES_PER_POST;
+
 /// Steps of a walk before it looks how far the query is.
 pub(crate) const LOOK_AFTER: usize = 6;
+/// By the score at this rank of what it has met it sees that.
+pub(super) const MET: usize = 10;
 /// Gaps that are kept, at ranks 1, 2, 4 ...
 pub(crate) const RANKS: usize = 16;
 /// Degrees of distance between a query and the rows: as rows are from each other, and three beyond.
@@ -21,7 +25,7 @@ pub(crate) const DEGREES: usize = 4;
 /// The beam where none was measured.
 const WIDEST: usize = 1024;
 /// Below every score of unit vectors.
-const NEVER: f32 = -2.0;
+pub(crate) const NEVER: f32 = -2.0;
 /// Recall@10 for which the beam is kept.
 pub(crate) const TARGETS: [f32; 8] = [0.80, 0.85, 0.90, 0.95, 0.97, 0.98, 0.99, 0.999];
 
@@ -60,6 +64,12 @@ impl Calibration {
     /// a beam narrower than `k`.
     pub(crate) fn tolerance(&self, k: usize, ef: usize) -> f32 {
         self.gap(ef) - self.gap(k)
+    }
+
+    /// The score of its best post below which a query is far. A post stands for [`NODES_PER_POST`] nodes, so for a query like
+    /// rows the best of them is about as near as the node of that rank.
+    pub(crate) fn far_from_posts(&self) -> f32 {
+        self.near[0] - self.tolerance(MET, NODES_PER_POST)
     }
 
     /// How far from the rows a query is whose walk has come to that score in its first steps.

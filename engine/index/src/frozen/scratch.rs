@@ -1,18 +1,23 @@
 //! The memory of a search, kept for the next one: after the first few, a search allocates nothing.
 
+use std::cmp::Reverse;
+
 use super::beam::Beam;
+use super::calibration::MET;
 use super::grid::Prepared;
 use crate::Neighbor;
 use crate::top::Top;
 
 /// Room for one search at a time, over graphs of any size. Keep one a thread.
 ///
-/// It holds a byte for each node of the largest graph it has served, and some kilobytes.
+/// It holds a bit and a little for each node of the largest graph it has served, and some kilobytes.
 #[derive(Debug, Default)]
 pub struct Scratch {
     pub(crate) prepared: Prepared,
     pub(crate) visited: Visited,
     pub(crate) beam: Beam,
+    /// Centres of posts, with their scores.
+    pub(super) ranked: Vec<(Reverse<i32>, usize)>,
     /// Nodes about to be scored.
     pub(crate) batch: Vec<u32>,
     /// Nodes on their way to be answers, with their scores so far.
@@ -51,7 +56,7 @@ impl Scratch {
 
     /// Score of the tenth best node that the walk has met, by the first level; of the last when there are fewer.
     pub(crate) fn nearness(&self) -> f32 {
-        self.beam.score_at(9).map_or(f32::MIN, |product| self.prepared.score(product))
+        self.beam.score_at(MET - 1).map_or(f32::MIN, |product| self.prepared.score(product))
     }
 
     pub(crate) fn start(&mut self, nodes: usize, beam: super::beam::Rule) {
@@ -64,31 +69,48 @@ impl Scratch {
     }
 }
 
-/// Which nodes a search has seen: a stamp a node, so that starting anew is counting up.
+/// Which nodes a search has seen: a bit each. A word has a stamp too, so that starting anew is counting up.
 #[derive(Debug, Default)]
 pub(crate) struct Visited {
-    stamps: Vec<u8>,
+    words: Vec<u64>,
     epoch: u8,
-    nodes: usize,
+    nodes: u32,
 }
 
 impl Visited {
+    /// Nodes of a word; its stamp is above them.
+    const NODES: u32 = 56;
+
     fn start(&mut self, nodes: usize) {
-        if self.stamps.len() < nodes {
-            self.stamps.resize(nodes, 0);
+        let words = nodes.div_ceil(Self::NODES as usize);
+        if self.words.len() < words {
+            self.words.resize(words, 0);
         }
-        self.nodes = nodes;
+        self.nodes = nodes as u32;
         self.epoch = self.epoch.wrapping_add(1);
         if self.epoch == 0 {
-            self.stamps.fill(0);
+            self.words.fill(0);
             self.epoch = 1;
         }
     }
 
+    /// Marks a node; whether it was not marked before, and none when there is no such node.
+    #[inline]
+    fn see(&mut self, node: u32) -> Option<bool> {
+        if node >= self.nodes {
+            return None;
+        }
+        let word = self.words.get_mut((node / Self::NODES) as usize)?;
+        let stamp = u64::from(self.epoch) << Self::NODES;
+        let seen = if *word >> Self::NODES == u64::from(self.epoch) { *word } else { stamp };
+        let bit = 1 << (node % Self::NODES);
+        *word = seen | bit;
+        Some(seen & bit == 0)
+    }
+
     /// Marks a node; whether it is there and was not marked before.
     pub(crate) fn mark(&mut self, node: u32) -> bool {
-        let stamp = self.stamps[..self.nodes].get_mut(node as usize);
-        stamp.is_some_and(|stamp| std::mem::replace(stamp, self.epoch) != self.epoch)
+        self.see(node) == Some(true)
     }
 
     /// Those of `list` that are seen for the first time, into `batch`. A node that does not exist ends the list:
@@ -97,14 +119,13 @@ impl Visited {
     pub(crate) fn first_time(&mut self, list: &[u8], batch: &mut Vec<u32>) {
         let words: &[[u8; 4]] = list.as_chunks().0;
         batch.resize(words.len(), 0);
-        let (stamps, epoch, mut count) = (&mut self.stamps[..self.nodes], self.epoch, 0);
+        let mut count = 0;
         for word in words {
             let node = u32::from_le_bytes(*word);
-            let Some(stamp) = stamps.get_mut(node as usize) else { break };
+            let Some(is_new) = self.see(node) else { break };
             // Without a branch: whether a node is new is a coin that no processor foresees.
             batch[count] = node;
-            count += usize::from(*stamp != epoch);
-            *stamp = epoch;
+            count += usize::from(is_new);
         }
         batch.truncate(count);
     }

@@ -82,7 +82,7 @@ impl Graph<'_> {
         let queries = vectors.chunks_exact(dim).map(|vector| Query { ef, ..Query::new(vector, k) });
         let mut waiting = queries.enumerate();
         lanes.resize_with(lanes.len().max(AT_ONCE), Scratch::new);
-        let walk = Walk::from_posts(self.links, self.posts);
+        let walk = self.walks();
         let mut busy: [Option<Lane<'_>>; AT_ONCE] = [const { None }; AT_ONCE];
         loop {
             let mut idle = true;
@@ -159,6 +159,10 @@ impl Graph<'_> {
         walk.next(scratch)
     }
 
+    fn walks(&self) -> Walk<'_> {
+        Walk::from_posts(self.links, self.posts).far_below(self.calibration.far_from_posts())
+    }
+
     /// When a walk with a beam of `ef` ends.
     fn rule(&self, query: &Query<'_>, ef: usize, scratch: &Scratch) -> Rule {
         let k = query.k.max(K_MIN).min(self.info.nodes);
@@ -184,14 +188,14 @@ impl Graph<'_> {
         if query.allow.is_some() || !length.is_time_to_ask() {
             return false;
         }
-        let walked = scratch.distances - length.entered;
+        let walked = scratch.distances - length.in_sequence;
         let ahead = walked / length.steps as u64 * scratch.beam.waiting() as u64;
         (walked + ahead) * SWEPT_PER_WALKED > self.info.nodes as u64
     }
 
     /// Fills the beam; `false` when comparing all codes is better.
     fn walk(&self, query: &Query<'_>, scratch: &mut Scratch) -> Result<bool, SearchError> {
-        let walk = Walk::from_posts(self.links, self.posts);
+        let walk = self.walks();
         let mut at = self.enter(&walk, query, scratch);
         let mut length = Length::after_entering(scratch);
         query.check_cancelled()?;
@@ -307,13 +311,13 @@ struct Lane<'q> {
 #[derive(Clone, Copy)]
 struct Length {
     steps: usize,
-    /// Codes that were compared before its first step.
-    entered: u64,
+    /// Codes that were compared beside it, to find where it starts.
+    in_sequence: u64,
 }
 
 impl Length {
     fn after_entering(scratch: &Scratch) -> Self {
-        Self { steps: 0, entered: scratch.distances }
+        Self { steps: 0, in_sequence: scratch.distances }
     }
 
     fn step(&mut self) {

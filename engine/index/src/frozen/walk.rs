@@ -6,6 +6,7 @@
 
 use fromagerie_kernels::{Kernel, prefetch};
 
+use super::calibration::NEVER;
 use super::format::Links;
 use super::posts::{Look, Posts};
 use super::scratch::Scratch;
@@ -17,6 +18,8 @@ pub(crate) struct Walk<'w> {
     pub(crate) kernel: &'static Kernel,
     posts: Posts<'w>,
     look: Look,
+    /// Score of the best post below which more of them are looked at.
+    far: f32,
 }
 
 impl<'w> Walk<'w> {
@@ -27,7 +30,7 @@ impl<'w> Walk<'w> {
 
     /// Walks that start at posts, if there are any.
     pub(crate) fn from_posts(links: Links<'w>, posts: Posts<'w>) -> Self {
-        Self { links, kernel: Kernel::best(), posts, look: posts.look() }
+        Self { links, kernel: Kernel::best(), posts, look: posts.look(), far: NEVER }
     }
 
     /// The same, looking as widely for where to start as a builder does.
@@ -35,24 +38,34 @@ impl<'w> Walk<'w> {
         Self { look: self.look.for_good(), ..self }
     }
 
+    /// The same for queries of which those are far whose best post scores less.
+    pub(crate) fn far_below(self, far: f32) -> Self {
+        Self { far, ..self }
+    }
+
     /// The first nodes: from now on they are in the beam, alone.
     pub(crate) fn enter(&self, entry: u32, scratch: &mut Scratch, counts: impl Fn(u32) -> bool) {
-        let Scratch { prepared, visited, beam, .. } = scratch;
-        let mut started = false;
-        let read = self.posts.nearest(self.kernel, prepared.coarse(), self.look, |node, score| {
+        let Scratch { prepared, visited, batch, ranked, .. } = scratch;
+        batch.clear();
+        let mut best = i32::MIN;
+        let mut start = |node, score: i32, best: &mut i32| {
             if visited.mark(node) {
-                beam.offer(node, score, || counts(node));
-                started = true;
+                *best = score.max(*best);
+                batch.push(node);
             }
-        });
-        scratch.distances += read as u64;
-        if started {
-            return;
+        };
+        let query = (self.kernel, prepared.coarse());
+        let mut read = self.posts.nearest(query, self.look, |node, score| start(node, score, &mut best));
+        if prepared.score(best) < self.far {
+            read += self.posts.further(query, self.look, ranked, |node, score| start(node, score, &mut best));
         }
-        let score = self.kernel.int4.dot(scratch.prepared.coarse(), self.links.code(entry));
-        scratch.visited.mark(entry);
-        scratch.distances += 1;
-        scratch.beam.offer(entry, score, || counts(entry));
+        if batch.is_empty() {
+            visited.mark(entry);
+            batch.push(entry);
+        }
+        scratch.distances += (read + scratch.batch.len()) as u64;
+        self.ask_codes(scratch);
+        self.read(scratch, counts);
     }
 
     /// The next node to expand, whose list is on its way; `None` at the end of the walk.
@@ -67,10 +80,15 @@ impl<'w> Walk<'w> {
     #[inline]
     pub(crate) fn ask(&self, node: u32, scratch: &mut Scratch) {
         scratch.visited.first_time(self.links.list_bytes(node), &mut scratch.batch);
+        scratch.distances += scratch.batch.len() as u64;
+        self.ask_codes(scratch);
+    }
+
+    #[inline]
+    fn ask_codes(&self, scratch: &Scratch) {
         for near in &scratch.batch {
             prefetch(self.links.code(*near));
         }
-        scratch.distances += scratch.batch.len() as u64;
     }
 
     /// Second half: they are scored, and take their places in the beam.

@@ -63,17 +63,21 @@ pub(super) fn calibrate<R: Rows + Sync + ?Sized>(
         return calibration;
     }
     let own: Vec<u32> = (0..nodes as u32).step_by(nodes.div_ceil(SAMPLE)).collect();
-    let own = own.par_iter().map(|node| probe(plan, plan.vector(*node), Some(*node))).collect::<Vec<_>>();
+    let walk = plan.walk();
+    let own = own.par_iter().map(|node| probe(plan, walk, plan.vector(*node), Some(*node))).collect::<Vec<_>>();
     for (at, gap) in calibration.gaps.iter_mut().enumerate() {
         *gap = own.iter().map(|probe| probe.gaps[at]).sum::<f32>() / own.len() as f32;
     }
+    calibration.near[0] = far(&own);
+    let walk = walk.far_below(calibration.far_from_posts());
     let asked: Vec<_> = training.map_or_else(Vec::new, |training| {
         let (from, count) = (training.len() - left_out(training.len()), training.len());
-        (from as u32..count as u32).into_par_iter().map(|row| probe(plan, training.row(row), None)).collect()
+        (from as u32..count as u32).into_par_iter().map(|row| probe(plan, walk, training.row(row), None)).collect()
     });
     let pushed = push::away(plan, PUSHED);
-    let pushed: Vec<_> = pushed.par_chunks_exact(plan.rows.dim()).map(|vector| probe(plan, vector, None)).collect();
-    calibration.near = degrees(&own, &pushed);
+    let pushed = pushed.par_chunks_exact(plan.rows.dim()).map(|vector| probe(plan, walk, vector, None));
+    let pushed: Vec<_> = pushed.collect();
+    part(&pushed, &mut calibration);
     for degree in 0..DEGREES {
         let (of_own, of_asked) = (of_degree(&own, degree, &calibration), of_degree(&asked, degree, &calibration));
         let of_kind = |kind| of_degree(pushed.iter().skip(kind).step_by(push::KINDS), degree, &calibration);
@@ -83,7 +87,7 @@ pub(super) fn calibrate<R: Rows + Sync + ?Sized>(
             _ => vec![of_asked],
         };
         let kinds = kinds.iter().filter(|probes| probes.len() >= ENOUGH.min(own.len() / 2));
-        let needed: Vec<_> = kinds.map(|probes| needed(plan, probes, &calibration)).collect();
+        let needed: Vec<_> = kinds.map(|probes| needed(plan, walk, probes, &calibration)).collect();
         let nearer = degree.checked_sub(1).map(|degree| calibration.beams[degree]);
         calibration.beams[degree] = needed.into_iter().chain(nearer).reduce(wider).unwrap_or_default();
     }
@@ -104,32 +108,38 @@ fn wider(one: [u16; TARGETS.len()], other: [u16; TARGETS.len()]) -> [u16; TARGET
     std::array::from_fn(|at| if one[at] == 0 || other[at] == 0 { 0 } else { one[at].max(other[at]) })
 }
 
-/// The scores of starts below which queries are far, farther, and farthest.
-fn degrees(own: &[Probe<'_>], pushed: &[Probe<'_>]) -> [f32; DEGREES - 1] {
-    let falling = |probes: &mut dyn Iterator<Item = &Probe<'_>>| {
-        let mut starts: Vec<f32> = probes.map(|probe| probe.nearness.clamp(-2.0, 2.0)).collect();
-        starts.sort_unstable_by(|a, b| b.total_cmp(a));
-        starts
-    };
-    let mut near = Calibration::default().near;
-    let rows = falling(&mut own.iter());
-    near[0] = rows[rows.len() - 1 - rows.len() / FAR];
-    let far = falling(&mut pushed.iter().filter(|probe| probe.nearness < near[0]));
+/// What their walks have met, best first.
+fn falling<'a, 'p: 'a>(probes: impl Iterator<Item = &'a Probe<'p>>) -> Vec<f32> {
+    let mut met: Vec<f32> = probes.map(|probe| probe.nearness.clamp(-2.0, 2.0)).collect();
+    met.sort_unstable_by(|a, b| b.total_cmp(a));
+    met
+}
+
+/// The score below which queries are far.
+fn far(own: &[Probe<'_>]) -> f32 {
+    let met = falling(own.iter());
+    met[met.len() - 1 - met.len() / FAR]
+}
+
+/// Sets the scores below which queries are farther, and farthest.
+fn part(pushed: &[Probe<'_>], calibration: &mut Calibration) {
+    let near = &mut calibration.near;
+    let far = falling(pushed.iter().filter(|probe| probe.nearness < near[0]));
     if far.len() >= DEGREES * ENOUGH {
         (1..near.len()).for_each(|degree| near[degree] = far[degree * far.len() / near.len()]);
     }
-    near
 }
 
 /// The narrowest beams with which probes reach the targets; where none does, the narrowest that finds as much as the widest.
 fn needed<R: Rows + Sync + ?Sized>(
     plan: &Plan<'_, R>,
+    walk: Walk<'_>,
     probes: &[&Probe<'_>],
     calibration: &Calibration,
 ) -> [u16; TARGETS.len()] {
     let mut found: Vec<(u16, f32)> = Vec::new();
     for ef in BEAMS {
-        let recall = recall(plan, plan.walk(), probes, ef, calibration);
+        let recall = recall(plan, walk, probes, ef, calibration);
         found.push((ef as u16, recall));
         if recall >= TARGETS[TARGETS.len() - 1] {
             break;
@@ -164,7 +174,12 @@ fn errors<R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>) -> (f32, f32) {
 }
 
 /// The true answers of a query, found by scanning all codes and computing the best from their rows.
-fn probe<'p, R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>, vector: &'p [f32], own: Option<u32>) -> Probe<'p> {
+fn probe<'p, R: Rows + Sync + ?Sized>(
+    plan: &Plan<'_, R>,
+    walk: Walk<'_>,
+    vector: &'p [f32],
+    own: Option<u32>,
+) -> Probe<'p> {
     let (links, kernel) = (plan.links(), Kernel::best());
     let mut prepared = Prepared::default();
     prepared.prepare(&plan.grid, vector);
@@ -186,8 +201,7 @@ fn probe<'p, R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>, vector: &'p [f32], own
     let mut near: Vec<(f32, u32)> = near.collect();
     near.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let nearness = plan.with_worker(|worker| {
-        let walk = plan.walk();
-        begin(plan, (vector, own), Rule::fixed(CANDIDATES), worker);
+        begin(plan, walk, (vector, own), Rule::fixed(CANDIDATES), worker);
         let _ = (0..LOOK_AFTER).all(|_| walk.step(&mut worker.scratch));
         worker.scratch.nearness()
     });
@@ -222,7 +236,7 @@ fn found<R: Rows + Sync + ?Sized>(
     worker.scratch.prepared.prepare(&plan.grid, probe.vector);
     let products = |difference| worker.scratch.prepared.products(difference);
     let rule = Rule::of(K, ef, products(calibration.tolerance(K, ef)), products(calibration.coarse_error));
-    begin(plan, (probe.vector, probe.own), rule, worker);
+    begin(plan, walk, (probe.vector, probe.own), rule, worker);
     let scratch = &mut worker.scratch;
     walk.go_on(scratch);
     let mut near: Vec<(f32, u32)> = scratch
@@ -239,11 +253,12 @@ fn found<R: Rows + Sync + ?Sized>(
 /// Takes the first step of a walk for a query that is no neighbour of itself.
 fn begin<R: Rows + Sync + ?Sized>(
     plan: &Plan<'_, R>,
+    walk: Walk<'_>,
     (vector, own): (&[f32], Option<u32>),
     rule: Rule,
     worker: &mut Worker,
 ) {
-    let (walk, scratch) = (plan.walk(), &mut worker.scratch);
+    let scratch = &mut worker.scratch;
     scratch.prepared.prepare(&plan.grid, vector);
     scratch.start(walk.links.nodes, rule);
     if let Some(own) = own.filter(|own| *own != plan.entry) {

@@ -22,7 +22,7 @@ pub(super) fn grow<R: Rows + Sync + ?Sized>(plan: &mut Plan<'_, R>) {
     // The first to join are a fair sample of all, and from then on whoever looks for its neighbours starts near them: in
     // a large graph a walk from the entry may end among strangers.
     let first = order.len() / NODES_PER_POST;
-    plan.posts = posts::gather(plan, &order[..first]);
+    plan.posts = posts::of_nodes(plan, order[..first].iter().copied());
     let mut joined = 1;
     while joined < order.len() {
         let batch = &order[joined..order.len().min(joined + joined.min(most))];

@@ -3,16 +3,20 @@
 //! Text lies elsewhere than images, and what answers one text need not be near to each other, so a graph over images
 //! alone has few ways from one answer to the next. Training queries show them: every two answers of a query are
 //! candidates for each other's lists, counted by how often and how high they came together (in the way of RoarGraph,
-//! Chen et al. 2024, arXiv:2408.08933). They get slots of their own, so nothing that the rows say is lost.
+//! Chen et al. 2024, arXiv:2408.08933). They get slots of their own, so nothing that the rows say is lost. And where a query
+//! led is where a walk for one like it starts: some queries become posts.
 
 use rayon::prelude::*;
 
 use super::plan::{Plan, Worker, neighbours};
+use super::posts::{self, Post};
 use crate::Rows;
 use crate::frozen::{END, Rule};
 
 /// Answers of a query that are linked.
 const ANSWERS: usize = 10;
+/// Posts from which on queries become posts too. Where they are fewer, the right ones are found without help.
+const POSTS_MIN: usize = 1024;
 /// Width of the beam that finds them.
 const BEAM: usize = 48;
 /// Queries that a thread looks after at a time.
@@ -20,22 +24,37 @@ const CHUNK: usize = 64;
 /// Queries whose links are counted together: bounds the memory.
 const ROUND: usize = 1 << 20;
 
-/// Links the answers of `training`; returns how many queries those were. The last of them are left to measure with.
+/// Links the answers of `training`, and makes posts of some queries; returns how many queries those were. The last of them
+/// are left to measure with.
 pub(super) fn learn<R: Rows + Sync + ?Sized>(plan: &mut Plan<'_, R>, training: &(dyn Rows + Sync)) -> usize {
     let count = training.len() - super::calibrate::left_out(training.len());
     let queries: Vec<u32> = (0..count as u32).collect();
+    // As many queries become posts as nodes are; with half as many, text was no faster than without any.
+    let posts = plan.posts.nodes.len();
+    let every = (posts >= POSTS_MIN).then(|| count.div_ceil(posts).max(1) as u32);
+    let mut leads = Vec::new();
     for round in queries.chunks(ROUND) {
         let chunks = round.par_chunks(CHUNK).map(|chunk| {
             plan.with_worker(|worker| {
                 let mut pairs = Vec::with_capacity(chunk.len() * ANSWERS * (ANSWERS - 1));
-                chunk.iter().for_each(|query| together(plan, training.row(*query), worker, &mut pairs));
-                pairs
+                let mut leads = Vec::new();
+                for query in chunk {
+                    together(plan, training.row(*query), worker, &mut pairs);
+                    let leads_on = every.is_some_and(|every| query.is_multiple_of(every));
+                    let best = worker.kept.first().filter(|_| leads_on);
+                    leads.extend(best.map(|best| (*query, *best)));
+                }
+                (pairs, leads)
             })
         });
-        let mut pairs: Vec<(u32, u32, u32)> = chunks.flatten().collect();
+        let (chunks, new): (Vec<_>, Vec<_>) = chunks.unzip();
+        leads.extend(new.into_iter().flatten());
+        let mut pairs: Vec<(u32, u32, u32)> = chunks.into_par_iter().flatten().collect();
         pairs.par_sort_unstable();
         add(plan, &pairs);
     }
+    let of_queries = leads.iter().map(|(query, best)| Post { vector: training.row(*query), node: *best });
+    posts::join(plan, of_queries.collect());
     count
 }
 
@@ -46,7 +65,7 @@ fn together<R: Rows + Sync + ?Sized>(
     worker: &mut Worker,
     pairs: &mut Vec<(u32, u32, u32)>,
 ) {
-    let (walk, scratch) = (plan.walk().for_good(), &mut worker.scratch);
+    let (walk, scratch) = (plan.walk().for_good().far_below(f32::MAX), &mut worker.scratch);
     scratch.prepared.prepare(&plan.grid, query);
     scratch.start(walk.links.nodes, Rule::fixed(BEAM));
     walk.run(plan.entry, scratch);

@@ -118,8 +118,7 @@ impl<R: Rows + Sync + ?Sized> Plan<'_, R> {
     ) -> Vec<u8> {
         let order = order(&self.links(), self.entry);
         if self.posts.nodes.is_empty() {
-            let spread: Vec<u32> = order.iter().step_by(NODES_PER_POST).copied().collect();
-            self.posts = posts::gather(&self, &spread);
+            self.posts = posts::of_nodes(&self, order.iter().step_by(NODES_PER_POST).copied());
         }
         let calibration = calibrate::calibrate(&self, training);
         let Plan { rows, nodes, grid, entry, degree, lists, posts, .. } = self;
