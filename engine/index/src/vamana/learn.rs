@@ -29,9 +29,10 @@ const ROUND: usize = 1 << 20;
 pub(super) fn learn<R: Rows + Sync + ?Sized>(plan: &mut Plan<'_, R>, training: &(dyn Rows + Sync)) -> usize {
     let count = training.len() - super::calibrate::left_out(training.len());
     let queries: Vec<u32> = (0..count as u32).collect();
-    // As many queries become posts as nodes are; with half as many, text was no faster than without any.
+    // As many queries become posts as nodes are. With fewer, text was slower than without any: a post that is a query looks
+    // near, so no further one is looked for.
     let posts = plan.posts.nodes.len();
-    let every = (posts >= POSTS_MIN).then(|| count.div_ceil(posts).max(1) as u32);
+    let every = (posts >= POSTS_MIN && count >= posts).then(|| count.div_ceil(posts) as u32);
     let mut leads = Vec::new();
     for round in queries.chunks(ROUND) {
         let chunks = round.par_chunks(CHUNK).map(|chunk| {
