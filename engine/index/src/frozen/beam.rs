@@ -247,6 +247,7 @@ mod tests {
         let mut near = beam(RULE, &[(0, 100, true), (1, 90, true), (2, 80, true), (3, 79, true)]);
         assert_eq!(near.answers().map(|(node, _)| node).collect::<Vec<_>>(), [0, 1, 2]);
         near.offer(4, 95, || true);
+        assert_eq!(near.answers().map(|(node, _)| node).collect::<Vec<_>>(), [0, 4, 1], "80 has fallen behind");
         let expanded: Vec<_> = std::iter::from_fn(|| near.expand_next()).collect();
         assert_eq!(expanded, [0, 4, 1], "80 is more than 10 behind 95");
     }

@@ -7,8 +7,8 @@
 //!
 //! What a query from elsewhere looks for need not lie near the nearest centres: a walk that starts among the wrong rows
 //! ends there, with nothing right. So a search whose query is far from all posts that it has looked at looks at many more.
-//! Where there were training queries, some of them are posts too, which stand for the node that answers them best: whoever
-//! asks likewise is near to those, and starts where they led.
+//! Where there were enough training queries, some of them are posts too, which stand for the node that answers them
+//! best: whoever asks likewise is near to those, and starts where they led.
 
 use std::cmp::Reverse;
 
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn further_posts_are_the_next_best_and_none_twice() {
-        // Centre and post `n` of 64, in another order than their scores': 64 elements, all 7 but for `n` of them.
+        // Each centre has one post, with its code: some elements 7 and the others 0, more of them the higher the score.
         let count = 64;
         let code = |n: usize| (0..32).map(move |at| if 2 * at < (n * 37) % count { 0x77 } else { 0x00 });
         let codes: Vec<u8> = (0..count).flat_map(code).collect();

@@ -46,7 +46,6 @@ impl<'w> Walk<'w> {
     /// The first nodes: from now on they are in the beam, alone.
     pub(crate) fn enter(&self, entry: u32, scratch: &mut Scratch, counts: impl Fn(u32) -> bool) {
         let Scratch { prepared, visited, batch, ranked, .. } = scratch;
-        batch.clear();
         let mut best = i32::MIN;
         let mut start = |node, score: i32, best: &mut i32| {
             if visited.mark(node) {

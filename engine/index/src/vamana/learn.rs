@@ -29,55 +29,62 @@ const ROUND: usize = 1 << 20;
 pub(super) fn learn<R: Rows + Sync + ?Sized>(plan: &mut Plan<'_, R>, training: &(dyn Rows + Sync)) -> usize {
     let count = training.len() - super::calibrate::left_out(training.len());
     let queries: Vec<u32> = (0..count as u32).collect();
-    // As many queries become posts as nodes are. With fewer, text was slower than without any: a post that is a query looks
-    // near, so no further one is looked for.
-    let posts = plan.posts.nodes.len();
-    let every = (posts >= POSTS_MIN && count >= posts).then(|| count.div_ceil(posts) as u32);
-    let mut leads = Vec::new();
     for round in queries.chunks(ROUND) {
         let chunks = round.par_chunks(CHUNK).map(|chunk| {
             plan.with_worker(|worker| {
                 let mut pairs = Vec::with_capacity(chunk.len() * ANSWERS * (ANSWERS - 1));
-                let mut leads = Vec::new();
                 for query in chunk {
-                    together(plan, training.row(*query), worker, &mut pairs);
-                    let leads_on = every.is_some_and(|every| query.is_multiple_of(every));
-                    let best = worker.kept.first().filter(|_| leads_on);
-                    leads.extend(best.map(|best| (*query, *best)));
+                    answer(plan, training.row(*query), worker);
+                    together(&worker.kept, &mut pairs);
                 }
-                (pairs, leads)
+                pairs
             })
         });
-        let (chunks, new): (Vec<_>, Vec<_>) = chunks.unzip();
-        leads.extend(new.into_iter().flatten());
-        let mut pairs: Vec<(u32, u32, u32)> = chunks.into_par_iter().flatten().collect();
+        let mut pairs: Vec<(u32, u32, u32)> = chunks.flatten().collect();
         pairs.par_sort_unstable();
         add(plan, &pairs);
     }
-    let of_queries = leads.iter().map(|(query, best)| Post { vector: training.row(*query), node: *best });
-    posts::join(plan, of_queries.collect());
+    post(plan, training, &queries);
     count
 }
 
-/// Every two answers of a query: a node, another, and how much that counts.
-fn together<R: Rows + Sync + ?Sized>(
-    plan: &Plan<'_, R>,
-    query: &[f32],
-    worker: &mut Worker,
-    pairs: &mut Vec<(u32, u32, u32)>,
-) {
+/// Into `worker.kept`, best first: the answers of a query, looked for as widely as there are ways to.
+fn answer<R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>, query: &[f32], worker: &mut Worker) {
     let (walk, scratch) = (plan.walk().for_good().far_below(f32::MAX), &mut worker.scratch);
     scratch.prepared.prepare(&plan.grid, query);
     scratch.start(walk.links.nodes, Rule::fixed(BEAM));
     walk.run(plan.entry, scratch);
     worker.kept.clear();
     worker.kept.extend(scratch.beam.answers().take(ANSWERS).map(|(node, _)| node));
-    for (rank, one) in worker.kept.iter().enumerate() {
-        for (lower, other) in worker.kept.iter().enumerate().skip(rank + 1) {
+}
+
+/// Every two answers of a query: a node, another, and how much that counts.
+fn together(answers: &[u32], pairs: &mut Vec<(u32, u32, u32)>) {
+    for (rank, one) in answers.iter().enumerate() {
+        for (lower, other) in answers.iter().enumerate().skip(rank + 1) {
             let weight = (1000 / (1 + lower)) as u32;
             pairs.extend([(*one, *other, weight), (*other, *one, weight)]);
         }
     }
+}
+
+/// Makes posts of as many queries as there are posts of nodes, or of none. With fewer, text was slower than without any: a
+/// post that is a query looks near, so no further one is looked for.
+fn post<R: Rows + Sync + ?Sized>(plan: &mut Plan<'_, R>, training: &(dyn Rows + Sync), queries: &[u32]) {
+    let posts = plan.posts.nodes.len();
+    if posts < POSTS_MIN || queries.len() < posts {
+        return;
+    }
+    let chosen: Vec<&[f32]> =
+        queries.iter().step_by(queries.len().div_ceil(posts)).map(|query| training.row(*query)).collect();
+    let led = chosen.par_iter().filter_map(|vector| {
+        plan.with_worker(|worker| {
+            answer(plan, vector, worker);
+            worker.kept.first().map(|node| Post { vector, node: *node })
+        })
+    });
+    let led: Vec<Post<'_>> = led.collect();
+    posts::join(plan, led);
 }
 
 /// Puts the heaviest of sorted pairs into the free slots of their nodes.

@@ -24,14 +24,12 @@ pub(super) fn of_nodes<R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>, nodes: impl 
     gather(plan, &posts)
 }
 
-/// Gathers others beside the posts that there are, if there are any.
+/// Gathers others beside the posts that there are.
 pub(super) fn join<R: Rows + Sync + ?Sized>(plan: &mut Plan<'_, R>, others: Vec<Post<'_>>) {
-    if !plan.posts.nodes.is_empty() {
-        let nodes = plan.posts.nodes.iter().map(|node| u32::from_le_bytes(*node));
-        let mut posts: Vec<_> = nodes.map(|node| Post { vector: plan.vector(node), node }).collect();
-        posts.extend(others);
-        plan.posts = gather(plan, &posts);
-    }
+    let nodes = plan.posts.nodes.iter().map(|node| u32::from_le_bytes(*node));
+    let mut posts: Vec<_> = nodes.map(|node| Post { vector: plan.vector(node), node }).collect();
+    posts.extend(others);
+    plan.posts = gather(plan, &posts);
 }
 
 fn gather<R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>, posts: &[Post<'_>]) -> ChosenPosts {
