@@ -33,13 +33,20 @@ impl Journal {
     /// A new, empty journal; durable with its name when this returns.
     ///
     /// # Errors
-    /// [`AppendError::Poisoned`] when the directory could not be synced: the name may or may not survive.
+    /// [`AppendError::Undone`] when there is no such file. [`AppendError::Poisoned`] when there may be one: who went on in the
+    /// journal before it would write batches that the next open looks for in this one.
     pub(crate) fn create(backend: &dyn Backend, dir: &Path, identity: Identity) -> Result<Journal, AppendError> {
         let header = codec::frame(HEADER, &identity);
         let path = dir.join(identity.file_name());
         backend::write_whole(backend, dir, &identity.file_name(), &header).map_err(AppendError::Undone)?;
         backend.sync_dir(dir).map_err(|e| AppendError::Poisoned(StorageError::io(dir, "sync", e)))?;
-        let file = backend.open(&path).map_err(|e| AppendError::Undone(StorageError::io(&path, "open", e)))?;
+        let file = backend.open(&path).map_err(|e| {
+            let error = StorageError::io(&path, "open", e);
+            match backend.remove_file(&path).and_then(|()| backend.sync_dir(dir)) {
+                Ok(()) => AppendError::Undone(error),
+                Err(source) => AppendError::Poisoned(StorageError::io(&path, "remove", source)),
+            }
+        })?;
         Ok(Journal { identity, path, durable: header.len() as u64, file })
     }
 
