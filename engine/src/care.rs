@@ -9,8 +9,9 @@ use fromagerie_storage::{
 
 use crate::database::Database;
 use crate::error::Result;
+use crate::graph::GraphBuilder;
 use crate::model_slot::Options;
-use crate::settings::{GraphBuilder, Settings};
+use crate::settings::Settings;
 
 impl Database {
     /// Opens the database at `path` for reading only, whoever has it open for writing, with the default [`Options`].

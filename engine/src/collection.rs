@@ -9,12 +9,13 @@ use fromagerie_storage::{Batch, CollectionStats, CompactReport, Op, Receipt, Sna
 
 use crate::encoder::EncodedImage;
 use crate::error::{Error, ErrorKind, Result};
+use crate::graph::GraphBuilder;
 use crate::item::{Document, Item, StoredItem, read_file};
 use crate::model::LoadedModel;
 use crate::model_slot::ModelSlot;
 use crate::query::{Hit, LIMIT_MAX, Query, Term};
 use crate::retrieve::{self, Ask, SearchStats};
-use crate::settings::{GraphBuilder, IndexKind, Settings, Thumbnails};
+use crate::settings::{IndexKind, Settings, Thumbnails};
 use crate::usage::{Usage, UsageStats, Usages};
 use crate::vector::{combine, unit};
 

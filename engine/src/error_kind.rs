@@ -150,7 +150,8 @@ fn storage_kind(error: &StorageError) -> ErrorKind {
         | S::IsASnapshot { .. }
         | S::UnsupportedVersion { .. }
         | S::HasAliases { .. }
-        | S::Dropped { .. } => ErrorKind::FailedPrecondition,
+        | S::Dropped { .. }
+        | S::Stopped { .. } => ErrorKind::FailedPrecondition,
         S::BadName { .. }
         | S::BadDestination { .. }
         | S::BadSpec { .. }
@@ -192,6 +193,7 @@ fn storage_reason(error: &StorageError) -> &'static str {
         S::BadName { .. } => "BAD_NAME",
         S::BadSpec { .. } => "BAD_DIMENSION",
         S::Dropped { .. } => "DROPPED",
+        S::Stopped { .. } => "STOPPED",
         S::KeyLength { .. } => "BAD_KEY",
         S::WrongDim { .. } => "WRONG_DIMENSION",
         S::NonFinite { .. } | S::ZeroVector { .. } | S::HalfOverflow { .. } | S::HalfUnderflow { .. } => "BAD_VECTOR",

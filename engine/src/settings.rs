@@ -1,20 +1,11 @@
-//! How a collection is indexed: what its spec keeps, and the graph of a segment that is being sealed.
+//! How a collection is indexed: what its spec keeps.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use fromagerie_index::hnsw::{self, HnswParams};
-use fromagerie_index::vamana::{self, VamanaParams};
-use fromagerie_index::{BuildError, DenseRows, Rows};
 use fromagerie_models::ThumbnailFormat;
-use fromagerie_storage::{PayloadLister, SegmentBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::retrieve::Lister;
-use crate::usage::{QUERIES_KEPT, Usage};
-
-/// Sealed segments with fewer rows get no graph: scanning them is as fast.
-const GRAPH_ROWS_MIN: usize = 8192;
+use crate::usage::QUERIES_KEPT;
 
 /// How sealed segments are searched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,43 +135,5 @@ impl Settings {
 
     pub(crate) fn to_json(&self) -> String {
         serde_json::json!(self).to_string()
-    }
-}
-
-/// Builds the graph of a segment that is being sealed, and lists its payloads.
-pub(crate) struct GraphBuilder {
-    pub(crate) kind: IndexKind,
-    /// Whose queries the graph learns from; none for a repair, which has no collection open.
-    pub(crate) usage: Option<Arc<Usage>>,
-}
-
-impl SegmentBuilder for GraphBuilder {
-    fn wants(&self, rows: usize) -> bool {
-        self.kind != IndexKind::Flat && rows >= GRAPH_ROWS_MIN
-    }
-
-    fn build(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
-        let rows = DenseRows::new(vectors, dim)?;
-        let built: Result<_, BuildError> = match self.kind {
-            IndexKind::Vamana => {
-                let queries = self.usage.as_ref().map(|usage| usage.queries()).unwrap_or_default();
-                let queries = DenseRows::new(&queries, dim);
-                let training = queries.as_ref().map(|queries| queries as &(dyn Rows + Sync));
-                vamana::build(&rows, training, VamanaParams::default())
-            }
-            IndexKind::Hnsw => hnsw::build(&rows, HnswParams::default()),
-            IndexKind::Flat => return None,
-        };
-        match built {
-            Ok(graph) => Some(graph),
-            Err(error) => {
-                tracing::warn!(%error, "no graph for this segment: it will be scanned");
-                None
-            }
-        }
-    }
-
-    fn payloads(&self) -> Option<Box<dyn PayloadLister>> {
-        Some(Box::<Lister>::default())
     }
 }

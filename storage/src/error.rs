@@ -140,6 +140,14 @@ pub enum StorageError {
         /// The asked feature dimension.
         feature_dim: u32,
     },
+    /// A merge was given up.
+    #[error(
+        "the merge in collection `{name}` was given up, since the collection is dropped, repaired or closed: nothing is lost"
+    )]
+    Stopped {
+        /// The collection's name.
+        name: String,
+    },
     /// The collection was dropped while this handle was held.
     #[error("collection `{name}` was dropped")]
     Dropped {

@@ -14,7 +14,7 @@ pub struct Progress<'a> {
 }
 
 /// Told of progress: at least once a file, and every few megabytes of a large one.
-pub type Watch<'a> = &'a mut dyn FnMut(&Progress<'_>);
+pub type Watch<'a> = &'a mut (dyn FnMut(&Progress<'_>) + Send);
 
 /// Counts bytes for a [`Watch`].
 pub(crate) struct Meter<'a> {
@@ -30,7 +30,12 @@ impl<'a> Meter<'a> {
 
     /// More bytes of `path` are done.
     pub(crate) fn add(&mut self, path: &Path, bytes: u64) {
-        self.bytes += bytes;
+        self.reach(path, self.bytes + bytes);
+    }
+
+    /// So many bytes in all are done, at `path`.
+    pub(crate) fn reach(&mut self, path: &Path, bytes: u64) {
+        self.bytes = bytes;
         let total_bytes = self.total_bytes.max(self.bytes);
         (self.watch)(&Progress { path, bytes: self.bytes, total_bytes });
     }

@@ -89,7 +89,7 @@ fn a_restored_snapshot_is_the_database_that_it_was_taken_of() {
 #[test]
 fn a_snapshot_is_one_moment_of_a_database_that_is_being_written() {
     let dir = common::tempdir();
-    let options = StoreOptions { seal_rows: 20, background_seal: true, ..StoreOptions::create() };
+    let options = StoreOptions { seal_rows: 20, in_background: true, ..StoreOptions::create() };
     let store = Store::open(&dir.path().join("db"), options).unwrap();
     for name in ["left", "right"] {
         store.create_collection(name, spec()).unwrap();

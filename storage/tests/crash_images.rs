@@ -16,6 +16,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use common::meddler::MEDDLED;
 use common::random::{Random, seed, torture};
 use common::recovery::{Allowed, fail_once, lose_power_again, recover_and_go_on};
 use common::workload;
@@ -77,8 +78,10 @@ fn every_disk_that_a_crash_may_leave_recovers() {
             });
         }
     });
-    println!("{tally}; {:.1?}", begun.elapsed());
+    let meddled = MEDDLED.load(Ordering::Relaxed);
+    println!("{tally}; batches came between in {meddled} merges; {:.1?}", begun.elapsed());
     if seed().is_none() {
+        assert!(meddled >= 10, "{meddled} merges");
         assert!(tally.images.load(Ordering::Relaxed) >= if torture() { 200_000 } else { 20_000 }, "{tally}");
     }
 }

@@ -52,7 +52,7 @@ impl Drop for Mount {
 }
 
 fn open(dir: &Path) -> Store {
-    Store::open(dir, StoreOptions { background_seal: true, ..options() }).unwrap()
+    Store::open(dir, StoreOptions { in_background: true, ..options() }).unwrap()
 }
 
 /// An item of 4 KiB.

@@ -48,7 +48,7 @@ impl World {
         let options = StoreOptions {
             seal_rows: 3 + random.below(40),
             bulk_bytes: bulk_puts * DIM as usize * 4,
-            background_seal: random.chance(1, 3),
+            in_background: random.chance(1, 3),
             ..options()
         };
         let dir = common::tempdir();

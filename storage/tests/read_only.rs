@@ -146,7 +146,7 @@ fn damage_is_told_to_a_reader_too() {
 #[test]
 fn a_reader_outlives_everything_that_a_busy_writer_does() {
     let dir = common::tempdir();
-    let options = StoreOptions { seal_rows: 8, background_seal: true, ..StoreOptions::create() };
+    let options = StoreOptions { seal_rows: 8, in_background: true, ..StoreOptions::create() };
     let store = Store::open(dir.path(), options).unwrap();
     let collection = photos(&store);
     collection.write(put("n", 0)).unwrap();

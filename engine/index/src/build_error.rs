@@ -36,6 +36,9 @@ pub enum BuildError {
         /// The first row missing.
         row: u32,
     },
+    /// Who watches the build has no use for it any more.
+    #[error("the build was given up")]
+    Stopped,
     /// Rows are more than a graph counts.
     #[error("the graph is too large for one segment: {rows} rows")]
     TooLarge {

@@ -271,3 +271,22 @@ fn growing_takes_rows_while_it_is_searched() {
         assert!(common::recall(&hits, &truth(&rows, &query)) >= 0.7);
     }
 }
+
+#[test]
+fn a_watched_build_tells_its_share_and_ends_when_told() {
+    let set = set(2_000, 16, 8);
+    let rows = set.rows();
+    let mut told = Vec::new();
+    let watched = vamana::build_watched(&rows, None, VamanaParams::default(), &mut |share| {
+        told.push(share);
+        true
+    });
+    assert_eq!(watched, vamana::build(&rows, None, VamanaParams::default()));
+    assert!(told.len() > 20 && told.is_sorted() && told.iter().all(|share| (0.0..=1.0).contains(share)), "{told:?}");
+    let mut asked = 0;
+    let stopped = vamana::build_watched(&rows, None, VamanaParams::default(), &mut |_| {
+        asked += 1;
+        asked < 5
+    });
+    assert_eq!((stopped, asked), (Err(BuildError::Stopped), 5), "it is not asked again");
+}

@@ -12,7 +12,7 @@ use crate::batch::{Batch, Op, Receipt};
 use crate::error::StorageError;
 use crate::journal::record;
 use crate::receipts::StoredReceipt;
-use crate::segment::SegmentView;
+use crate::segment::{SegmentView, Task};
 
 use super::rows::{MEMORY_ID_BIT, Puts};
 use super::{Inner, Published};
@@ -91,7 +91,8 @@ impl Inner {
         }
         let chunk = puts.into_chunk(self.spec.vector_type, self.spec.dim).map(Arc::new);
         let memory = chunk.map(|chunk| SegmentView::memory(MEMORY_ID_BIT, self.spec.dim, chunk));
-        let segment = self.build_segment(&mut published, memory.as_slice())?;
+        let segment = published.take_segment();
+        let segment = self.build_segment(segment, memory.as_slice(), &mut Task::waited_for())?;
         let segment = segment.expect("a batch that only puts leaves a row");
         let written = Written { segment, request_id: batch.request_id, receipt };
         let taken = self.take_in(&mut published, written);

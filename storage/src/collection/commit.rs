@@ -118,8 +118,8 @@ impl Inner {
         if !self.over_budget(budgets_max, 1) {
             return Ok(());
         }
-        let sealed = self.resting().map_or_else(|| self.seal(), Err);
-        // A merge that failed after the seal concerns no writer.
+        let sealed = self.seal_trouble.resting().map_or_else(|| self.seal_now(), Err);
+        // Another's seal may have made room meanwhile.
         if self.over_budget(budgets_max, 1) { sealed } else { Ok(()) }
     }
 

@@ -12,13 +12,13 @@ use super::{Collection, Inner, Published};
 pub struct CompactReport {
     /// Sealed segments before.
     pub segments_before: u32,
-    /// Sealed segments after.
+    /// Sealed segments after, those included that were sealed meanwhile.
     pub segments_after: u32,
     /// Dead rows that are gone.
     pub dropped_rows: u64,
     /// Bytes of the sealed segments before.
     pub bytes_before: u64,
-    /// Bytes of the sealed segments after.
+    /// Bytes of the sealed segments after, those included that were sealed meanwhile.
     pub bytes_after: u64,
 }
 
@@ -43,23 +43,45 @@ impl Collection {
     }
 }
 
+/// Segments that become one.
+struct Group {
+    ids: Vec<u64>,
+    /// Bytes of their files.
+    bytes: u64,
+    /// What the segment in their place takes, about.
+    live_bytes: u64,
+    dead: u64,
+}
+
 impl Inner {
     fn compact(&self, all: bool, meter: &mut Meter<'_>) -> Result<CompactReport, StorageError> {
-        let mut published = self.publishing.lock();
-        self.seal_memory(&mut published)?;
-        let before = Sizes::of(&published.segments);
-        let groups = self.groups(&published, all);
-        self.check_room_for(&groups)?;
-        meter.total_bytes = groups.iter().map(|group| Sizes::of(group).bytes).sum();
+        let merging = self.merging.lock();
+        let (before, groups) = {
+            let mut published = self.publishing.lock();
+            self.seal_memory(&mut published)?;
+            (Sizes::of(&published.segments), self.groups(&published, all))
+        };
+        // The largest merge must fit beside what it replaces, which goes only after it.
+        let needed = groups.iter().map(|group| group.live_bytes).max().unwrap_or(0);
+        crate::backend::check_room(&*self.root.backend, &self.dir, needed + needed / ROOM_SHARE)?;
+        meter.total_bytes = groups.iter().map(|group| group.bytes).sum();
+        let mut dropped_rows = 0;
         for group in &groups {
-            self.merge(&mut published, group)?;
-            meter.add(&self.dir, Sizes::of(group).bytes);
+            let done = meter.bytes;
+            self.merge(&merging, &group.ids, &mut |share| {
+                meter.reach(&self.dir, done + (group.bytes as f64 * f64::from(share)) as u64);
+                true
+            })?;
+            meter.reach(&self.dir, done + group.bytes);
+            dropped_rows += group.dead;
         }
-        let after = Sizes::of(&published.segments);
+        drop(merging);
+        let after = Sizes::of(&self.publishing.lock().segments);
+        self.merge_as_requested();
         Ok(CompactReport {
             segments_before: before.segments,
             segments_after: after.segments,
-            dropped_rows: before.dead.saturating_sub(after.dead),
+            dropped_rows,
             bytes_before: before.bytes,
             bytes_after: after.bytes,
         })
@@ -67,7 +89,7 @@ impl Inner {
 
     /// Segments to be merged into one each: neighbours of `merge_rows_max` live rows together. A segment that is alone
     /// and has no dead rows stays as it is, unless `all` are wanted.
-    fn groups(&self, published: &Published, all: bool) -> Vec<Vec<SegmentView>> {
+    fn groups(&self, published: &Published, all: bool) -> Vec<Group> {
         let limit = self.root.options.merge_rows_max as u64;
         let mut groups: Vec<Vec<SegmentView>> = Vec::new();
         let mut rows = 0;
@@ -83,13 +105,15 @@ impl Inner {
             rows += live;
         }
         groups.retain(|group| all || group.len() > 1 || group.iter().any(|view| view.live_rows() < view.rows()));
-        groups
+        groups.iter().map(|views| Group::of(views)).collect()
     }
+}
 
-    /// The largest merge must fit beside what it replaces, which goes only after it.
-    fn check_room_for(&self, groups: &[Vec<SegmentView>]) -> Result<(), StorageError> {
-        let needed: u64 = groups.iter().map(|group| group.iter().map(SegmentView::live_bytes).sum()).max().unwrap_or(0);
-        crate::backend::check_room(&*self.root.backend, &self.dir, needed + needed / ROOM_SHARE)
+impl Group {
+    fn of(views: &[SegmentView]) -> Group {
+        let Sizes { bytes, dead, .. } = Sizes::of(views);
+        let live_bytes = views.iter().map(SegmentView::live_bytes).sum();
+        Group { ids: views.iter().map(SegmentView::id).collect(), bytes, live_bytes, dead }
     }
 }
 

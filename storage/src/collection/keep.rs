@@ -12,10 +12,15 @@ pub(super) struct Keep {
     pub(super) generation: u64,
     pub(super) first_journal: u64,
     pub(super) segments: Vec<u64>,
+    /// The segment that is being written, whose file may still have a temporary name.
+    pub(super) being_made: Option<u64>,
 }
 
 impl Keep {
     fn needs(&self, name: &str) -> bool {
+        if self.being_made.is_some_and(|id| name.starts_with(&layout::file_name(id))) {
+            return true;
+        }
         if name.ends_with(TEMPORARY) {
             return false;
         }

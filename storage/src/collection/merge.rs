@@ -1,42 +1,128 @@
 //! Merging: several segments of one size become one, and dead rows go.
 //!
 //! Segments are sorted into tiers by live rows, each tier eight times the one below. A tier that is full is merged;
-//! so is a segment of which more than half is dead. The merge reads the segments as the manifest has them, and rows
-//! that died since are carried over in memory (the journal still knows why they died).
+//! so is a segment of which more than half is dead. A merge may take long: it holds the publisher's lock only to begin and
+//! to end. It reads the segments as the manifest had them when it began; rows that died since are carried over, into the
+//! manifest those that the segments of then have published, into memory all (the journal still knows why they died).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
 
 use crate::error::StorageError;
-use crate::segment::SegmentView;
+use crate::segment::{SegmentView, Task};
 
+use super::seal::carry_deaths;
 use super::{Inner, Published};
 
 /// Segments of a tier that are merged into one of the next.
 const FAN_IN: usize = 8;
 
+/// The merger's lock.
+pub(crate) type Merging<'a> = MutexGuard<'a, ()>;
+
 impl Inner {
-    /// Merges until no tier is full.
-    pub(super) fn merge_tiers(&self, published: &mut Published) -> Result<(), StorageError> {
-        while let Some(sources) = self.choose(published) {
+    /// Has the background merge, or does it here when there is no such thread; not while merges rest.
+    pub(super) fn request_merge(self: &Arc<Inner>) {
+        if self.merge_trouble.resting().is_none()
+            && !self.merge_requested.swap(true, Ordering::AcqRel)
+            && !self.root.background.merge(Arc::downgrade(self) as _)
+        {
+            self.merge_as_requested();
+        }
+    }
+
+    /// Merges as long as that is asked for, unless somebody does: who merges looks for requests when they have ended.
+    pub(super) fn merge_as_requested(&self) {
+        while self.merge_requested.load(Ordering::Acquire)
+            && let Some(merging) = self.merging.try_lock()
+        {
+            self.merge_requested.store(false, Ordering::Release);
+            match self.merge_now(&merging) {
+                Ok(()) | Err(StorageError::Stopped { .. }) => {}
+                Err(error) => tracing::warn!(collection = %self.name, %error, "segments are not merged for now"),
+            }
+        }
+    }
+
+    /// Has a merge that is under way given up, and keeps others from beginning while the guard lives.
+    pub(crate) fn stop_merging(&self) -> Merging<'_> {
+        self.merge_unwanted.store(true, Ordering::Release);
+        let merging = self.merging.lock();
+        self.merge_unwanted.store(false, Ordering::Release);
+        merging
+    }
+
+    /// Merges until no tier is full, and remembers how that went.
+    pub(super) fn merge_now(&self, merging: &Merging<'_>) -> Result<(), StorageError> {
+        let merged = self.merge_tiers(merging);
+        self.merge_trouble.note(&merged, self.root.options.seal_rest);
+        merged
+    }
+
+    fn merge_tiers(&self, merging: &Merging<'_>) -> Result<(), StorageError> {
+        loop {
+            let chosen = self.choose(&self.publishing.lock());
+            let Some(sources) = chosen else { return Ok(()) };
             if let Err(error) = self.check_room(&sources) {
                 tracing::warn!(collection = %self.name, %error, "segments are not merged for now");
                 return Ok(());
             }
-            if let Err(error) = self.merge(published, &sources) {
+            let ids: Vec<u64> = sources.iter().map(SegmentView::id).collect();
+            drop(sources);
+            let merged = self.merge(merging, &ids, &mut |_| !self.root.background.is_closing());
+            if let Err(error) = merged {
                 if error.damage().is_some() {
                     // Left as they are: what can be read still is, and `verify` names what cannot.
-                    published.unmergeable.extend(sources.iter().map(SegmentView::id));
+                    self.publishing.lock().unmergeable.extend(ids);
                 }
                 return Err(error);
             }
         }
-        Ok(())
     }
 
-    /// Makes one segment of the live rows of `sources`, and publishes it in their place.
-    pub(super) fn merge(&self, published: &mut Published, sources: &[SegmentView]) -> Result<(), StorageError> {
-        let new = self.build_segment(published, sources)?;
+    /// Makes one segment of the live rows of others, and publishes it in their place. `goes_on` is told what share is
+    /// done, and whether it is still wanted. Nobody else takes segments away meanwhile: that is what the lock is for.
+    pub(super) fn merge(
+        &self,
+        _: &Merging<'_>,
+        ids: &[u64],
+        goes_on: &mut (dyn FnMut(f32) -> bool + Send),
+    ) -> Result<(), StorageError> {
+        let (segment, sources) = self.begin_merge(ids)?;
+        let mut goes_on = |share| !self.merge_unwanted.load(Ordering::Acquire) && goes_on(share);
+        let new = self.build_segment(segment, &sources, &mut Task::in_background(&mut goes_on));
+        let mut published = self.publishing.lock();
+        published.merging_into = None;
+        self.end_merge(&mut published, &sources, new?)
+    }
+
+    fn begin_merge(&self, ids: &[u64]) -> Result<(u64, Vec<SegmentView>), StorageError> {
+        let mut published = self.publishing.lock();
+        if let Some(halted) = &self.state.lock().halted {
+            return Err(halted.clone());
+        }
+        let sources = published.segments.iter().filter(|view| ids.contains(&view.id())).cloned().collect();
+        let segment = published.take_segment();
+        published.merging_into = Some(segment);
+        Ok((segment, sources))
+    }
+
+    fn end_merge(
+        &self,
+        published: &mut Published,
+        sources: &[SegmentView],
+        new: Option<SegmentView>,
+    ) -> Result<(), StorageError> {
+        if let Some(halted) = &self.state.lock().halted {
+            return Err(halted.clone());
+        }
+        let mut named = new.clone();
+        carry_deaths(published.segments.iter(), sources, named.as_mut())?;
         let mut segments = published.segments.clone();
         segments.retain(|view| sources.iter().all(|source| source.id() != view.id()));
-        segments.extend(new.clone());
+        segments.extend(named);
         let (sequence, receipts) = (published.sequence, published.receipts.clone());
         self.publish(published, sequence, segments, receipts)?;
         self.replace(sources, new)?;

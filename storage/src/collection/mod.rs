@@ -2,8 +2,9 @@
 //!
 //! [`commit`] makes batches durable, [`rows`] is what they change, [`open`] recovers all of it after a crash,
 //! [`seal`] turns memory into files and [`merge`] keeps those few; [`bulk`] makes a file of a batch that is as large as one.
-//! Two locks, always taken in this order: the publisher's (one seal at a time), then the writer's (held for an append, never
-//! while a segment is written). Readers take neither.
+//! Three locks, always taken in this order: the merger's (one merge at a time, however long it takes), the publisher's (one
+//! seal at a time; a merge takes it to begin and to end), the writer's (held for an append, never while a segment is
+//! written). Readers take none.
 
 mod bulk;
 pub(crate) mod capture;
@@ -57,17 +58,22 @@ pub(crate) struct Inner {
     pub(crate) spec: CollectionSpec,
     pub(crate) dir: PathBuf,
     queue: Mutex<commit::Queue>,
+    pub(crate) merging: Mutex<()>,
     pub(crate) publishing: Mutex<Published>,
     pub(crate) state: Mutex<State>,
     snapshot: ArcSwap<Snapshot>,
     builder: ArcSwapOption<Arc<dyn SegmentBuilder>>,
     pub(crate) seal_requested: AtomicBool,
+    merge_requested: AtomicBool,
+    /// Somebody waits for the merger's lock who has no use for the merge.
+    merge_unwanted: AtomicBool,
     /// Of the newest manifest, for `stats`.
     pub(crate) generation: AtomicU64,
     /// The last batch that the catalog was told of.
     told_sequence: AtomicU64,
     sizes: Sizes,
-    trouble: Mutex<Option<Trouble>>,
+    seal_trouble: Trouble,
+    merge_trouble: Trouble,
     keeping_hints: Mutex<()>,
 }
 
@@ -90,8 +96,19 @@ pub(crate) struct Published {
     next_segment: u64,
     /// Journals on disk, by first sequence, ascending; the last takes new batches.
     pub(crate) journals: Vec<u64>,
+    /// The segment that a merge is writing, whose file no manifest names yet and nobody removes.
+    merging_into: Option<u64>,
     /// Segments that a merge could not read.
     unmergeable: HashSet<u64>,
+}
+
+impl Published {
+    /// Takes the number of the next segment.
+    fn take_segment(&mut self) -> u64 {
+        let segment = self.next_segment;
+        self.next_segment += 1;
+        segment
+    }
 }
 
 /// Sizes that decide when to seal, readable without a lock.
@@ -139,8 +156,10 @@ impl Collection {
         if !only_deletes {
             self.inner.root.reserve.take(&*self.inner.root.backend);
         }
-        if is_bulk || self.inner.wants_seal() {
+        if self.inner.wants_seal() {
             self.inner.request_seal();
+        } else if is_bulk {
+            self.inner.request_merge();
         }
         Ok(receipt)
     }
@@ -155,8 +174,8 @@ impl Collection {
         Snapshot::clone(&self.inner.snapshot.load())
     }
 
-    /// Writes everything that is in memory into a sealed segment, and merges segments where there are many. Batches
-    /// go on meanwhile. Without anything new it only merges.
+    /// Writes everything that is in memory into a sealed segment, and merges segments where there are many, after whoever
+    /// does so now. Batches go on meanwhile. Without anything new it only merges.
     ///
     /// # Errors
     /// An I/O error: nothing is lost, the journal still holds every batch.

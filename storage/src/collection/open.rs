@@ -28,6 +28,7 @@ use crate::store::root::Root;
 use super::create::dir_of;
 use super::keep::Keep;
 use super::rows::Rows;
+use super::trouble::Trouble;
 
 use super::{Inner, Published, State};
 
@@ -73,6 +74,7 @@ pub(super) fn open_again(
             generation: manifest.generation,
             first_journal: manifest.sequence + 1,
             segments: segments.iter().map(SegmentView::id).collect(),
+            being_made: None,
         };
         keep.remove_others(backend, &dir);
     }
@@ -91,6 +93,7 @@ pub(super) fn open_again(
         receipts: manifest.receipts,
         next_segment: manifest.next_segment,
         journals,
+        merging_into: None,
         unmergeable: Default::default(),
     };
     let inner = Inner {
@@ -100,14 +103,18 @@ pub(super) fn open_again(
         spec: manifest.spec,
         dir,
         queue: Mutex::default(),
+        merging: Mutex::default(),
         publishing: Mutex::new(published),
         snapshot: ArcSwap::from_pointee(Snapshot::new(0, Vec::new())),
         builder: ArcSwapOption::empty(),
         seal_requested: Default::default(),
+        merge_requested: Default::default(),
+        merge_unwanted: Default::default(),
         generation,
         told_sequence: durable.into(),
         sizes: Default::default(),
-        trouble: Mutex::default(),
+        seal_trouble: Trouble::default(),
+        merge_trouble: Trouble::default(),
         keeping_hints: Mutex::default(),
         state: Mutex::new(state),
     };

@@ -14,11 +14,10 @@ use crate::journal::append::{AppendError, Journal};
 use crate::manifest::{Manifest, SegmentEntry};
 use crate::receipts::StoredReceipt;
 use crate::segment::layout::{BLOCK_BYTES, Header};
-use crate::segment::{Guarded, SegmentView, build};
-use crate::store::root::Seal;
+use crate::segment::{Guarded, SegmentView, Task, build};
+use crate::store::background::Tended;
 
 use super::keep::Keep;
-use super::rows::Rows;
 use super::{Inner, Published, State};
 
 /// A segment may be larger than what is known of its rows, by one part of so many.
@@ -32,32 +31,46 @@ struct Frozen {
     receipts: Vec<StoredReceipt>,
 }
 
-impl Seal for Inner {
+impl Tended for Inner {
     /// A seal that nobody waits for: its failure is logged and kept for `stats`.
-    fn seal_in_turn(&self) {
+    fn seal_in_turn(self: Arc<Inner>) {
         self.seal_requested.store(false, Ordering::Release);
-        if let Err(error) = self.seal() {
-            tracing::warn!(collection = %self.name, %error, "could not seal, batches stay in the journal");
+        match self.seal_now() {
+            Ok(()) => self.request_merge(),
+            Err(error) => {
+                tracing::warn!(collection = %self.name, %error, "could not seal, batches stay in the journal");
+            }
         }
+    }
+
+    fn merge_in_turn(self: Arc<Inner>) {
+        self.merge_as_requested();
     }
 }
 
 impl Inner {
     pub(super) fn seal(&self) -> Result<(), StorageError> {
-        let mut published = self.publishing.lock();
-        let sealed = self.seal_memory(&mut published).and_then(|()| self.merge_tiers(&mut published));
-        self.note(&sealed);
+        self.seal_now()?;
+        let merged = self.merge_now(&self.merging.lock());
+        self.merge_as_requested();
+        merged
+    }
+
+    /// Seals what is in memory, and remembers how that went.
+    pub(super) fn seal_now(&self) -> Result<(), StorageError> {
+        let sealed = self.seal_memory(&mut self.publishing.lock());
+        self.seal_trouble.note(&sealed, self.root.options.seal_rest);
         sealed
     }
 
     /// Has the background seal, or does it here when there is no such thread; not while seals rest.
     pub(super) fn request_seal(self: &Arc<Inner>) {
         let this: Weak<Inner> = Arc::downgrade(self);
-        if self.resting().is_none()
+        if self.seal_trouble.resting().is_none()
             && !self.seal_requested.swap(true, Ordering::AcqRel)
-            && !self.root.request_seal(this)
+            && !self.root.background.seal(this)
         {
-            self.seal_in_turn();
+            self.clone().seal_in_turn();
         }
     }
 
@@ -76,7 +89,8 @@ impl Inner {
             return Ok(false);
         };
         let mut segments = frozen.sealed.clone();
-        let new = self.build_segment(published, &frozen.memory)?;
+        let segment = published.take_segment();
+        let new = self.build_segment(segment, &frozen.memory, &mut Task::waited_for())?;
         segments.extend(new.clone());
         self.publish(published, frozen.sequence, segments, frozen.receipts)?;
         self.replace(&frozen.memory, new)?;
@@ -123,16 +137,15 @@ impl Inner {
     /// Writes the live rows of `sources` into a new segment; none when there are none.
     pub(super) fn build_segment(
         &self,
-        published: &mut Published,
+        segment: u64,
         sources: &[SegmentView],
+        task: &mut Task<'_>,
     ) -> Result<Option<SegmentView>, StorageError> {
         let rows = sources.iter().map(SegmentView::live_rows).sum();
         if rows == 0 {
             return Ok(None);
         }
         self.check_room(sources)?;
-        let segment = published.next_segment;
-        published.next_segment += 1;
         let header = Header {
             collection: self.id,
             segment,
@@ -145,7 +158,7 @@ impl Inner {
         let builder = self.builder.load_full();
         let builder = builder.as_ref().map(|builder| &***builder);
         let guarded = Guarded { builder, collection: &self.name };
-        build::make(&*self.root.backend, &self.dir, header, sources, guarded).map(Some)
+        build::make(&*self.root.backend, &self.dir, header, sources, guarded, task).map(Some)
     }
 
     /// Refuses to begin what will not fit.
@@ -218,7 +231,8 @@ impl Inner {
     pub(super) fn replace(&self, sources: &[SegmentView], new: Option<SegmentView>) -> Result<(), StorageError> {
         let mut state = self.state.lock();
         let mut new = new;
-        if let Err(error) = carry_deaths(&state.rows, sources, new.as_mut()) {
+        let now = state.rows.sealed.iter().chain(&state.rows.frozen);
+        if let Err(error) = carry_deaths(now, sources, new.as_mut()) {
             return Err(self.halt(&mut state, &error));
         }
         let replaced = |view: &SegmentView| sources.iter().any(|source| source.id() == view.id());
@@ -240,17 +254,21 @@ impl Inner {
             generation: published.generation,
             first_journal: published.sequence + 1,
             segments: published.segments.iter().map(SegmentView::id).collect(),
+            being_made: published.merging_into,
         };
         keep.remove_others(&*self.root.backend, &self.dir);
     }
 }
 
-/// Marks the rows of `new` dead that died in `sources` since those were read.
-fn carry_deaths(rows: &Rows, sources: &[SegmentView], new: Option<&mut SegmentView>) -> Result<(), StorageError> {
+/// Marks the rows of `new` dead that died in `sources` since those were read; `now` are the segments as they are.
+pub(super) fn carry_deaths<'v>(
+    now: impl Iterator<Item = &'v SegmentView> + Clone,
+    sources: &[SegmentView],
+    new: Option<&mut SegmentView>,
+) -> Result<(), StorageError> {
     let Some(new) = new else { return Ok(()) };
     for source in sources {
-        let mut all = rows.sealed.iter().chain(&rows.frozen);
-        let Some(now) = all.find(|view| view.id() == source.id()) else {
+        let Some(now) = now.clone().find(|view| view.id() == source.id()) else {
             continue;
         };
         if now.dead().count() == source.dead().count() {

@@ -71,7 +71,7 @@ impl Collection {
             journals_bytes: self.journals_bytes(),
             request_ids: inner.state.lock().receipts.len() as u64,
             generation: inner.generation.load(Ordering::Relaxed),
-            last_seal_error: inner.trouble.lock().as_ref().map(|trouble| trouble.error.clone()),
+            last_seal_error: inner.seal_trouble.error().or_else(|| inner.merge_trouble.error()),
             parts: NAMES.map(|name| PartBytes { name, bytes: 0 }).to_vec(),
             resident_bytes: Some(0),
             ..CollectionStats::default()

@@ -1,37 +1,44 @@
-//! Seals that fail rest before they are tried again, longer each time: a full disk is not written full again and again.
+//! Work that fails rests before it is tried again, longer each time: a full disk is not written full again and again.
 
 use std::time::{Duration, Instant};
 
-use crate::error::StorageError;
+use parking_lot::Mutex;
 
-use super::Inner;
+use crate::error::StorageError;
 
 /// Largest doubling of the rest.
 const DOUBLINGS_MAX: u32 = 6;
 
-/// Why the last seal or merge failed, and until when the next one rests.
+/// What stands in the way of one kind of work, if anything does.
+#[derive(Debug, Default)]
+pub(super) struct Trouble(Mutex<Option<Failure>>);
+
+/// Why the last try failed, and until when the next one rests.
 #[derive(Debug)]
-pub(super) struct Trouble {
-    pub(super) error: StorageError,
+struct Failure {
+    error: StorageError,
     failures: u32,
     until: Instant,
 }
 
-impl Inner {
-    /// Remembers how a seal went.
-    pub(super) fn note(&self, sealed: &Result<(), StorageError>) {
-        let mut trouble = self.trouble.lock();
-        *trouble = sealed.as_ref().err().map(|error| {
-            let failures = trouble.as_ref().map_or(0, |before| before.failures + 1);
-            let rest = rest(self.root.options.seal_rest, failures);
-            Trouble { error: error.clone(), failures, until: Instant::now() + rest }
+impl Trouble {
+    /// Remembers how a try went; after a first failure the next one rests so long.
+    pub(super) fn note(&self, tried: &Result<(), StorageError>, first_rest: Duration) {
+        let mut last = self.0.lock();
+        *last = tried.as_ref().err().map(|error| {
+            let failures = last.as_ref().map_or(0, |before| before.failures + 1);
+            Failure { error: error.clone(), failures, until: Instant::now() + rest(first_rest, failures) }
         });
     }
 
-    /// Why seals rest, when they do.
+    /// Why the last try failed, if it did.
+    pub(super) fn error(&self) -> Option<StorageError> {
+        self.0.lock().as_ref().map(|failure| failure.error.clone())
+    }
+
+    /// The same, as long as the next try rests.
     pub(super) fn resting(&self) -> Option<StorageError> {
-        let trouble = self.trouble.lock();
-        trouble.as_ref().filter(|trouble| Instant::now() < trouble.until).map(|trouble| trouble.error.clone())
+        self.0.lock().as_ref().filter(|failure| Instant::now() < failure.until).map(|failure| failure.error.clone())
     }
 }
 

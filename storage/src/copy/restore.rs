@@ -95,7 +95,7 @@ fn found(backend: &dyn Backend, dir: &Path, aliases: Aliases) -> Result<(), Stor
 fn open(snapshot: &Path, list: &List, making: &Making<'_>, options: StoreOptions) -> Result<(), StorageError> {
     let backend = options.backend.clone();
     // It has no catalog yet, so opening makes it: nothing that an operator need be told.
-    let store = database::open(&making.dir, StoreOptions { create: true, background_seal: false, ..options })?;
+    let store = database::open(&making.dir, StoreOptions { create: true, in_background: false, ..options })?;
     if let Some(damaged) = store.damaged().pop() {
         return Err(damaged.error);
     }

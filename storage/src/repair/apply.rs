@@ -21,7 +21,7 @@ use crate::manifest::Manifest;
 use crate::receipts::Receipts;
 use crate::segment::build;
 use crate::segment::layout::{self, BLOCK_BYTES, Header};
-use crate::segment::{Guarded, SegmentBuilder, SegmentView};
+use crate::segment::{Guarded, SegmentBuilder, SegmentView, Task};
 
 use super::ASIDE;
 use super::examine::Examined;
@@ -116,7 +116,8 @@ impl Maker<'_> {
         }
         self.next_segment += 1;
         let guarded = Guarded { builder: self.builder, collection: &self.manifest.name };
-        build::make(self.subject.backend, &self.subject.dir, header, sources, guarded).map(Some)
+        build::make(self.subject.backend, &self.subject.dir, header, sources, guarded, &mut Task::waited_for())
+            .map(Some)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::StorageError;
 use crate::mmap::{self, Mapping};
 
 use super::SegmentView;
-use super::builder::Guarded;
+use super::builder::{Guarded, Task};
 use super::dead::DeadRows;
 use super::file::{PartWriter, Writer};
 use super::layout::{self, Header, Part, PartKind};
@@ -27,15 +27,16 @@ const WIDENED: usize = 1 << 18;
 /// Writes the live rows of `sources` as a new segment, durably, and opens it.
 ///
 /// # Errors
-/// An I/O error or damage in a source.
+/// An I/O error, damage in a source, or [`StorageError::Stopped`].
 pub(crate) fn make(
     backend: &dyn Backend,
     dir: &Path,
     header: Header,
     sources: &[SegmentView],
     guarded: Guarded<'_>,
+    task: &mut Task<'_>,
 ) -> Result<SegmentView, StorageError> {
-    build(backend, dir, header, sources, guarded)?;
+    build(backend, dir, header, sources, guarded, task)?;
     let sealed = Sealed::open(backend, dir, header.segment)?;
     Ok(SegmentView::sealed(Arc::new(sealed), DeadRows::default()))
 }
@@ -44,17 +45,18 @@ pub(crate) fn make(
 /// before what it names.
 ///
 /// # Errors
-/// An I/O error or damage in a source; the unfinished file is removed.
+/// An I/O error, damage in a source, or [`StorageError::Stopped`]; the unfinished file is removed.
 fn build(
     backend: &dyn Backend,
     dir: &Path,
     header: Header,
     sources: &[SegmentView],
     guarded: Guarded<'_>,
+    task: &mut Task<'_>,
 ) -> Result<(), StorageError> {
     let target = dir.join(layout::file_name(header.segment));
     let temporary = dir.join(format!("{}{TEMPORARY}", layout::file_name(header.segment)));
-    let written = write(backend, &temporary, header, sources, guarded)
+    let written = write(backend, &temporary, header, sources, guarded, task)
         .and_then(|()| backend.rename(&temporary, &target).map_err(|e| StorageError::io(&target, "rename to", e)))
         .and_then(|()| backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e)));
     if written.is_err() {
@@ -69,6 +71,7 @@ fn write(
     header: Header,
     sources: &[SegmentView],
     guarded: Guarded<'_>,
+    task: &mut Task<'_>,
 ) -> Result<(), StorageError> {
     let rows: Vec<(&SegmentView, u32)> =
         sources.iter().flat_map(|source| source.live().map(move |row| (source, row))).collect();
@@ -86,10 +89,10 @@ fn write(
     let dim = header.dim as usize;
     let graph = match header.vector_type {
         _ if !guarded.wants_graph(header.rows) => None,
-        VectorType::F32 => guarded.graph(&map_floats(backend, path, vectors)?, dim),
+        VectorType::F32 => guarded.graph(&map_floats(backend, path, vectors)?, dim, task)?,
         VectorType::F16 => {
             let scratch = Scratch::write(backend, path, vectors)?;
-            guarded.graph(&map_floats(backend, &scratch.path, scratch.part)?, dim)
+            guarded.graph(&map_floats(backend, &scratch.path, scratch.part)?, dim, task)?
         }
     };
     write_keys(&mut writer, &rows)?;

@@ -1,12 +1,48 @@
 //! What a caller adds to a segment that is being made: parts that storage keeps and checks, and does not understand.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::StorageError;
+
+/// What a builder is told of the segment that it works for, and tells of its work.
+pub struct Task<'a> {
+    goes_on: Option<&'a mut (dyn FnMut(f32) -> bool + Send)>,
+}
+
+impl<'a> Task<'a> {
+    /// Of a seal, a large batch or a repair: somebody waits for it.
+    pub fn waited_for() -> Task<'a> {
+        Task { goes_on: None }
+    }
+
+    /// Of a merge, which `goes_on` is told what share is done of, and says whether it is still wanted.
+    pub fn in_background(goes_on: &'a mut (dyn FnMut(f32) -> bool + Send)) -> Task<'a> {
+        Task { goes_on: Some(goes_on) }
+    }
+
+    /// Whether somebody waits for it; else all who wait come first, searches too.
+    pub fn is_waited_for(&self) -> bool {
+        self.goes_on.is_none()
+    }
+
+    /// Tells what share is done, from 0 to 1. When it is false, what is built is not used any more.
+    pub fn goes_on(&mut self, share: f32) -> bool {
+        self.goes_on.as_mut().is_none_or(|goes_on| goes_on(share))
+    }
+}
+
+impl fmt::Debug for Task<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("is_waited_for", &self.is_waited_for()).finish()
+    }
+}
 
 /// Makes the caller's parts of a segment that is being sealed.
 pub trait SegmentBuilder: Send + Sync {
     /// Graph bytes over `vectors` (as single floats, however they are kept), `[rows, dim]`, row `n` of the segment being row `n` here; none for no graph. A panic
-    /// counts as none: the segment is then scanned exactly.
-    fn build(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>>;
+    /// counts as none: the segment is then scanned exactly. A long build tells `task` how far it is, and ends when it does not go on.
+    fn build(&self, vectors: &[f32], dim: usize, task: &mut Task<'_>) -> Option<Vec<u8>>;
 
     /// Whether segments of so many rows may get a graph at all: where not, nothing is prepared for it.
     fn wants(&self, _rows: usize) -> bool {
@@ -42,8 +78,21 @@ impl Guarded<'_> {
     }
 
     /// What the builder makes of a segment's vectors; none also when it panics, since a segment without a graph is whole.
-    pub(super) fn graph(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
-        self.guard("the segment builder panicked: this segment has no graph", || self.builder?.build(vectors, dim))
+    ///
+    /// # Errors
+    /// [`StorageError::Stopped`]: nobody wants it any more.
+    pub(super) fn graph(
+        &self,
+        vectors: &[f32],
+        dim: usize,
+        task: &mut Task<'_>,
+    ) -> Result<Option<Vec<u8>>, StorageError> {
+        let panicked = "the segment builder panicked: this segment has no graph";
+        let graph = self.guard(panicked, || self.builder?.build(vectors, dim, task));
+        match task.goes_on(1.0) {
+            true => Ok(graph),
+            false => Err(StorageError::Stopped { name: self.collection.to_owned() }),
+        }
     }
 
     pub(super) fn lister(&self) -> Lister<'_> {

@@ -101,6 +101,7 @@ impl Store {
         let mut meter = Meter::new(watch);
         let entry = self.entry(name)?;
         let open = entry.as_ref().ok().map(|collection| collection.inner.clone());
+        let _merging = open.as_ref().filter(|_| write).map(|inner| inner.stop_merging());
         let _published = open.as_ref().map(|inner| inner.publishing.lock());
         let subject = match (&open, &entry) {
             (Some(inner), _) => Subject::open(inner),

@@ -3,6 +3,7 @@
 //! `open` recovers it, `own` its own small files, `aliases` and `records` (sessions, jobs) are the small ones, `root` is what collections share.
 
 pub(crate) mod aliases;
+pub(crate) mod background;
 mod care;
 mod folders;
 pub(crate) mod identity;
@@ -74,7 +75,7 @@ struct Inner {
     /// Held while collections or aliases change.
     changing: Mutex<Changing>,
     notes: Vec<OpenNote>,
-    sealer: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// What a change of collections must know of those before it.
@@ -188,9 +189,11 @@ impl Store {
         let dir = create::dir_of(&root.collections_dir(), id);
         let dropped = create::dropped_dir_of(&root.collections_dir(), id);
         if let Some(collection) = &collection {
-            // No seal may be writing there, and no batch may be acknowledged into a directory that is going.
-            let _publishing = collection.inner.publishing.lock();
-            let mut state = collection.inner.state.lock();
+            // No merge or seal may be writing there, and no batch may be acknowledged into a directory that is going.
+            let inner = &collection.inner;
+            let _merging = inner.stop_merging();
+            let _publishing = inner.publishing.lock();
+            let mut state = inner.state.lock();
             root.backend.rename(&dir, &dropped).map_err(|e| StorageError::io(&dir, "rename", e))?;
             state.halted = Some(StorageError::Dropped { name: name.to_owned() });
         } else if let Err(error) = root.backend.rename(&dir, &dropped)
@@ -259,10 +262,10 @@ impl Store {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.root.stop_sealer();
-        if let Some(sealer) = self.sealer.take() {
+        self.root.background.close();
+        for thread in self.threads.drain(..) {
             // The next open must find the lock free: wait for the seal that is under way.
-            let _ = sealer.join();
+            let _ = thread.join();
         }
     }
 }

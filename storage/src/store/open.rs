@@ -17,6 +17,7 @@ use crate::lock::LOCK_FILE;
 use crate::repair;
 
 use super::aliases::{ALIASES_FILE, AliasTable};
+use super::background;
 use super::folders::{CATALOG_DIR, COLLECTIONS_DIR, JOBS_DIR};
 use super::identity::{DATABASE_FILE, DatabaseId, DatabaseRecord};
 use super::note::OpenNote;
@@ -49,11 +50,11 @@ pub(crate) fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageEr
     let mut registry = Registry { aliases: table.aliases, ..Registry::default() };
     open_collections(&root, &mut registry, &mut notes)?;
     root.reserve.take(&*root.backend);
-    let sealer = match root.options.background_seal {
-        true => Some(root.start_sealer().map_err(|e| StorageError::io(dir, "start a thread for", e))?),
-        false => None,
+    let threads = match root.options.in_background {
+        true => background::start(&root).map_err(|e| StorageError::io(dir, "start a thread for", e))?,
+        false => Vec::new(),
     };
-    let inner = Inner { root, registry: registry.into(), changing: changing.into(), notes, sealer };
+    let inner = Inner { root, registry: registry.into(), changing: changing.into(), notes, threads };
     Ok(Store { inner: Arc::new(inner) })
 }
 

@@ -17,8 +17,8 @@ pub struct StoreOptions {
     /// Bytes of vectors from which on a batch that only puts becomes a segment at once: it is written once, and neither to the
     /// journal nor through memory.
     pub bulk_bytes: usize,
-    /// Seal in a thread of its own; else in the thread whose write made it due.
-    pub background_seal: bool,
+    /// Seal and merge in threads of their own; else in the thread whose write made it due.
+    pub in_background: bool,
     /// Live rows that a merge may bring together, which bounds its heap (about 100 bytes and a key a row).
     pub merge_rows_max: usize,
     /// Room that is kept for deletes on a full disk, in bytes.
@@ -44,7 +44,7 @@ impl Default for StoreOptions {
             seal_rows: 16_384,
             seal_bytes: 256 << 20,
             bulk_bytes: 8 << 20,
-            background_seal: true,
+            in_background: true,
             merge_rows_max: 4 << 20,
             reserve_bytes: 1 << 20,
             seal_rest: Duration::from_millis(100),

@@ -41,8 +41,13 @@ impl Store {
         let database = record.map_or_else(DatabaseId::default, |record| record.id);
         let root = Arc::new(Root::new(dir.to_path_buf(), options, database, None));
         let registry = Registry { collections: open_all(&root, BTreeMap::new())?, aliases: read_aliases(&root) };
-        let inner =
-            Inner { root, registry: registry.into(), changing: Default::default(), notes: Vec::new(), sealer: None };
+        let inner = Inner {
+            root,
+            registry: registry.into(),
+            changing: Default::default(),
+            notes: Vec::new(),
+            threads: Vec::new(),
+        };
         Ok(Store { inner: Arc::new(inner) })
     }
 

@@ -1,27 +1,17 @@
-//! What a database's collections share: its directory, its disk, its catalog, its lock, and who seals.
+//! What a database's collections share: its directory, its disk, its catalog, its lock, and its threads.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
-
-use parking_lot::Mutex;
+use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::catalog::Catalog;
 use crate::error::StorageError;
 use crate::lock::Lock;
 
+use super::background::Background;
 use super::identity::DatabaseId;
 use super::options::StoreOptions;
 use super::reserve::Reserve;
-
-/// What can be sealed in the background: a collection.
-pub(crate) trait Seal: Send + Sync {
-    /// Seals what is in memory, if that is still due.
-    fn seal_in_turn(&self);
-}
 
 /// Held by the store and by every collection; the lock goes with the last of them.
 #[derive(Debug)]
@@ -34,8 +24,7 @@ pub(crate) struct Root {
     // Dropped before the lock, so that who takes the lock finds sled closed.
     catalog: Option<Catalog>,
     pub(crate) reserve: Reserve,
-    seals: Mutex<Option<Sender<Weak<dyn Seal>>>>,
-    closing: AtomicBool,
+    pub(crate) background: Background,
     _lock: Option<Lock>,
 }
 
@@ -50,8 +39,8 @@ impl Root {
         let backend = options.backend.clone();
         let reserve = Reserve::new(dir.clone(), options.reserve_bytes);
         let (catalog, lock) = held.unzip();
-        let (seals, closing) = (Mutex::default(), false.into());
-        Root { dir, database, options, backend, catalog, reserve, seals, closing, _lock: lock }
+        let background = Background::default();
+        Root { dir, database, options, backend, catalog, reserve, background, _lock: lock }
     }
 
     /// Whether the database is another process's to write.
@@ -80,39 +69,6 @@ impl Root {
     pub(crate) fn told<T>(&self, told: Result<T, StorageError>) {
         if let Err(error) = told {
             tracing::warn!(database = %self.dir.display(), %error, "the catalog is behind the files");
-        }
-    }
-
-    /// Has the background thread seal a collection; false when there is none.
-    pub(crate) fn request_seal(&self, collection: Weak<dyn Seal>) -> bool {
-        self.seals.lock().as_ref().is_some_and(|seals| seals.send(collection).is_ok())
-    }
-
-    /// Starts the thread that seals in the background.
-    pub(crate) fn start_sealer(self: &Arc<Root>) -> std::io::Result<JoinHandle<()>> {
-        let (sender, receiver) = channel();
-        let root = Arc::downgrade(self);
-        let thread =
-            std::thread::Builder::new().name("fromagerie-seal".into()).spawn(move || serve(receiver, &root))?;
-        *self.seals.lock() = Some(sender);
-        Ok(thread)
-    }
-
-    /// Lets the sealing thread end after what it is doing.
-    pub(crate) fn stop_sealer(&self) {
-        self.closing.store(true, Ordering::Release);
-        self.seals.lock().take();
-    }
-}
-
-fn serve(requests: Receiver<Weak<dyn Seal>>, root: &Weak<Root>) {
-    for collection in requests {
-        let closing = root.upgrade().is_none_or(|root| root.closing.load(Ordering::Acquire));
-        if closing {
-            return;
-        }
-        if let Some(collection) = collection.upgrade() {
-            collection.seal_in_turn();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Small makers of batches and stores for the tests of this crate.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod meddler;
 pub mod random;
 pub mod recovery;
 pub mod workload;
@@ -22,7 +23,7 @@ pub fn tempdir() -> tempfile::TempDir {
 
 /// Options for a test: made when missing, sealed in the thread that writes, so that runs repeat.
 pub fn options() -> StoreOptions {
-    StoreOptions { background_seal: false, ..StoreOptions::create() }
+    StoreOptions { in_background: false, ..StoreOptions::create() }
 }
 
 pub fn spec() -> CollectionSpec {

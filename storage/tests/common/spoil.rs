@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use fromagerie_storage::{
     Batch, Collection, CollectionSpec, Document, Op, OpenNote, Receipt, Record, SegmentBuilder, StorageError, Store,
-    VectorType,
+    Task, VectorType,
 };
 
 use super::common::{options, tempdir};
@@ -41,7 +41,7 @@ pub enum Noticed {
 struct Graph;
 
 impl SegmentBuilder for Graph {
-    fn build(&self, vectors: &[f32], dim: usize) -> Option<Vec<u8>> {
+    fn build(&self, vectors: &[f32], dim: usize, _: &mut Task<'_>) -> Option<Vec<u8>> {
         Some(graph_of(vectors.len() / dim))
     }
 }

@@ -1,5 +1,5 @@
 //! Runs of a store on a simulated disk, the same for the same seed: batches, seals, merges, aliases that move,
-//! collections that come and go, and restarts. A step says what it does to a store and what it does to a map.
+//! collections that come and go, and restarts; other batches come between a merge's begin and its end. A step says what it does to a store and what it does to a map.
 
 use std::fmt;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use fromagerie_storage::backend::simulated::SimulatedDisk;
 use fromagerie_storage::{Batch, Op, StorageError, Store, StoreOptions};
 
+use super::meddler::meddled;
 use super::random::Random;
 use super::world::World;
 use super::{DIM, options, record, spec};
@@ -84,8 +85,14 @@ impl Step {
             Step::Drop(name) => store.drop_collection(name),
             Step::MoveAlias(name) => store.set_alias(ALIAS, name),
             Step::RemoveAlias => store.remove_alias(ALIAS),
-            Step::Seal(name) => store.collection(name)?.seal(),
-            Step::Write(name, ops) => store.collection(name)?.write(Batch::new(ops.clone())).map(|_| ()),
+            Step::Seal(name) => {
+                let collection = store.collection(name)?;
+                meddled(&collection, || collection.seal())
+            }
+            Step::Write(name, ops) => {
+                let collection = store.collection(name)?;
+                meddled(&collection, || collection.write(Batch::new(ops.clone())).map(|_| ()))
+            }
         }
     }
 

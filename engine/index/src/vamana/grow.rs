@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use super::plan::{Plan, fill, find, neighbours};
 use super::posts;
 use super::random::random;
-use crate::Rows;
 use crate::frozen::{NODES_PER_POST, Rule, Walk};
+use crate::{BuildError, Rows};
 
 /// Of all nodes, one in this many joins at a time, at most.
 const BATCHES_MIN: usize = 50;
@@ -15,8 +15,14 @@ const CHUNK: usize = 32;
 /// Lists that a thread gives links back to at a time.
 const LISTS: usize = 512;
 
-/// Adds all nodes to an empty plan.
-pub(super) fn grow<R: Rows + Sync + ?Sized>(plan: &mut Plan<'_, R>) {
+/// Adds all nodes to an empty plan; tells `goes_on` after each batch what share has joined.
+///
+/// # Errors
+/// [`BuildError::Stopped`] when that is false.
+pub(super) fn grow<R: Rows + Sync + ?Sized>(
+    plan: &mut Plan<'_, R>,
+    goes_on: &mut dyn FnMut(f32) -> bool,
+) -> Result<(), BuildError> {
     let order = shuffled(plan.nodes.len() as u32, plan.entry, plan.params.seed);
     let most = (order.len() / BATCHES_MIN).max(1);
     // The first to join are a fair sample of all, and from then on whoever looks for its neighbours starts near them: in
@@ -35,7 +41,11 @@ pub(super) fn grow<R: Rows + Sync + ?Sized>(plan: &mut Plan<'_, R>) {
         }
         give_back(plan, links);
         joined += batch.len();
+        if !goes_on(joined as f32 / order.len() as f32) {
+            return Err(BuildError::Stopped);
+        }
     }
+    Ok(())
 }
 
 /// The neighbours that each node of a batch chooses, as pairs of the node and one of them, in the batch's order.

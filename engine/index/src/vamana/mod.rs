@@ -25,6 +25,11 @@ use crate::frozen::{Draft, Kind, NODES_MAX, NODES_PER_POST, order};
 use crate::{BuildError, Rows};
 use plan::Plan;
 
+/// The share of a build that is done when all nodes have joined, about.
+const GROWN: f32 = 0.8;
+/// And when it has learned.
+const LEARNED: f32 = 0.9;
+
 /// How a graph is built. The same rows, parameters and training queries give the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VamanaParams {
@@ -59,6 +64,19 @@ pub fn build<R: Rows + Sync + ?Sized>(
     training: Option<&(dyn Rows + Sync)>,
     params: VamanaParams,
 ) -> Result<Vec<u8>, BuildError> {
+    build_watched(rows, training, params, &mut |_| true)
+}
+
+/// The same, and tells `goes_on` now and then what share is done, from 0 to 1; when that is false, the build ends.
+///
+/// # Errors
+/// As [`build`], and [`BuildError::Stopped`].
+pub fn build_watched<R: Rows + Sync + ?Sized>(
+    rows: &R,
+    training: Option<&(dyn Rows + Sync)>,
+    params: VamanaParams,
+    goes_on: &mut dyn FnMut(f32) -> bool,
+) -> Result<Vec<u8>, BuildError> {
     if !(2..=128).contains(&params.degree) {
         return Err(BuildError::WrongM { received: params.degree });
     }
@@ -74,8 +92,11 @@ pub fn build<R: Rows + Sync + ?Sized>(
     }
     let (nodes, twins) = twins::split(rows);
     let mut plan = Plan::new(rows, nodes, params, training.is_some());
-    grow::grow(&mut plan);
+    grow::grow(&mut plan, &mut |share| goes_on(GROWN * share))?;
     let learned = training.map_or(0, |training| learn::learn(&mut plan, training));
+    if !goes_on(LEARNED) {
+        return Err(BuildError::Stopped);
+    }
     connect::connect(&mut plan);
     Ok(plan.freeze(training, (Kind::Vamana, params.beam), learned, twins))
 }

@@ -1,0 +1,65 @@
+//! What the engine adds to a segment that is being made: the graph of its vectors, and the list of its payloads.
+
+use std::sync::Arc;
+
+use fromagerie_index::hnsw::{self, HnswParams};
+use fromagerie_index::vamana::{self, VamanaParams};
+use fromagerie_index::{BuildError, DenseRows, Rows};
+use fromagerie_storage::{PayloadLister, SegmentBuilder, Task};
+
+use crate::patience;
+use crate::retrieve::Lister;
+use crate::settings::IndexKind;
+use crate::usage::Usage;
+
+/// Sealed segments with fewer rows get no graph: scanning them is as fast.
+const GRAPH_ROWS_MIN: usize = 8192;
+
+/// Builds the graph of a segment that is being made, and lists its payloads.
+pub(crate) struct GraphBuilder {
+    pub(crate) kind: IndexKind,
+    /// Whose queries the graph learns from; none for a repair, which has no collection open.
+    pub(crate) usage: Option<Arc<Usage>>,
+}
+
+impl SegmentBuilder for GraphBuilder {
+    fn wants(&self, rows: usize) -> bool {
+        self.kind != IndexKind::Flat && rows >= GRAPH_ROWS_MIN
+    }
+
+    fn build(&self, vectors: &[f32], dim: usize, task: &mut Task<'_>) -> Option<Vec<u8>> {
+        let rows = DenseRows::new(vectors, dim)?;
+        let built = match task.is_waited_for() {
+            true => self.graph(&rows, task),
+            false => patience::run(|| self.graph(&rows, task)),
+        };
+        match built {
+            Ok(graph) => graph,
+            Err(BuildError::Stopped) => None,
+            Err(error) => {
+                tracing::warn!(%error, "no graph for this segment: it will be scanned");
+                None
+            }
+        }
+    }
+
+    fn payloads(&self) -> Option<Box<dyn PayloadLister>> {
+        Some(Box::<Lister>::default())
+    }
+}
+
+impl GraphBuilder {
+    fn graph(&self, rows: &DenseRows<'_>, task: &mut Task<'_>) -> Result<Option<Vec<u8>>, BuildError> {
+        match self.kind {
+            IndexKind::Vamana => {
+                let queries = self.usage.as_ref().map(|usage| usage.queries()).unwrap_or_default();
+                let queries = DenseRows::new(&queries, rows.dim());
+                let training = queries.as_ref().map(|queries| queries as &(dyn Rows + Sync));
+                let mut goes_on = |share| task.goes_on(share);
+                vamana::build_watched(rows, training, VamanaParams::default(), &mut goes_on).map(Some)
+            }
+            IndexKind::Hnsw => hnsw::build(rows, HnswParams::default()).map(Some),
+            IndexKind::Flat => Ok(None),
+        }
+    }
+}
