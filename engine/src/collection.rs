@@ -51,6 +51,7 @@ impl Collection {
         })?;
         let usage = usages.of(&stored, settings.queries_kept);
         stored.set_segment_builder(Arc::new(GraphBuilder { kind: settings.index, usage: Some(usage.clone()) }));
+        stored.resume_merging();
         Ok(Collection { models, stored, settings: Arc::new(settings), usage, _usages: usages })
     }
 

@@ -167,11 +167,7 @@ fn a_merge_of_no_use_is_given_up() {
     let again = common::photos(&store);
     assert_eq!(contents(&again.snapshot()), expected, "its sources stay");
     again.set_segment_builder(holds.clone());
-    again.write(put("one more", 1)).unwrap();
-    std::thread::spawn({
-        let again = again.clone();
-        move || again.seal()
-    });
+    again.resume_merging();
     wait("the merge's next begin", || holds.begun.lock().unwrap().len() == 2);
     soon("dropping", move || store.drop_collection("photos").unwrap());
     assert!(matches!(again.write(put("k", 1)), Err(StorageError::Dropped { .. })));

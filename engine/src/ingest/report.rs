@@ -38,6 +38,8 @@ pub enum IngestEvent<'a> {
     Failed(&'a Failure),
     /// Everything before this place is durable, was there already, or was reported. A later run may begin here.
     Reached(Position),
+    /// A job has written all: what is in memory becomes segments, and many segments few.
+    Sealing,
 }
 
 /// A finished run. `found` is the sum of `written`, `unchanged`, `skipped` and `failed`.

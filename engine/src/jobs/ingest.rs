@@ -27,6 +27,7 @@ impl Running<'_> {
             }
             self.enter(JobPhase::Seal)?;
         }
+        on_event(IngestEvent::Sealing);
         collection.seal()
     }
 

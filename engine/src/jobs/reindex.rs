@@ -59,6 +59,7 @@ impl Running<'_> {
             self.enter(JobPhase::Seal)?;
         }
         if self.phase() == JobPhase::Seal {
+            on_event(IngestEvent::Sealing);
             new.seal()?;
             self.enter(JobPhase::Verify)?;
         }

@@ -51,6 +51,10 @@ pub(super) fn tell(event: &IngestEvent<'_>, output: &Output, bar: &ProgressBar) 
             output.value(&object)
         }
         IngestEvent::Reached(_) => Ok(()),
+        IngestEvent::Sealing => {
+            bar.set_message("merging segments");
+            output.value(&json!({"event": "sealing"}))
+        }
     }
 }
 

@@ -183,7 +183,14 @@ impl Collection {
         self.inner.seal()
     }
 
-    /// Sets who makes the graphs of segments sealed from now on.
+    /// Has the background take up merges that were given up when the database was closed; nothing without a background.
+    pub fn resume_merging(&self) {
+        if self.inner.root.background.is_there() {
+            self.inner.request_merge();
+        }
+    }
+
+    /// Sets who makes the graphs of segments made from now on.
     pub fn set_segment_builder(&self, builder: Arc<dyn SegmentBuilder>) {
         self.inner.builder.store(Some(Arc::new(builder)));
     }

@@ -39,6 +39,11 @@ pub(crate) struct Background {
 }
 
 impl Background {
+    /// Whether there are threads.
+    pub(crate) fn is_there(&self) -> bool {
+        self.queues.lock().is_some()
+    }
+
     /// Has a collection sealed; false when there is no thread for it.
     pub(crate) fn seal(&self, collection: Weak<dyn Tended>) -> bool {
         self.queues.lock().as_ref().is_some_and(|queues| queues.seals.send(collection).is_ok())
