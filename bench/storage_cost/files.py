@@ -13,6 +13,7 @@ PARTS = {
     7: "feature rows",
     8: "features",
     9: "graph",
+    10: "payloads",
 }
 
 

@@ -62,7 +62,7 @@ fn add(count: &AtomicU64) {
 #[test]
 fn every_disk_that_a_crash_may_leave_recovers() {
     let (tally, begun) = (Tally::default(), Instant::now());
-    let runs = if torture() { 56 } else { 5 };
+    let runs = if torture() { 56 } else { 3 };
     let seeds = seed().map_or(0..runs, |seed| seed..seed + 1);
     let (next, end) = (AtomicU64::new(seeds.start), seeds.end);
     std::thread::scope(|scope| {
