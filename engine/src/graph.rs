@@ -29,9 +29,11 @@ impl SegmentBuilder for GraphBuilder {
 
     fn build(&self, vectors: &[f32], dim: usize, task: &mut Task<'_>) -> Option<Vec<u8>> {
         let rows = DenseRows::new(vectors, dim)?;
+        let queries = self.usage.as_ref().map(|usage| usage.queries()).unwrap_or_default();
+        let queries = DenseRows::new(&queries, dim);
         let built = match task.is_waited_for() {
-            true => self.graph(&rows, task),
-            false => patience::run(|| self.graph(&rows, task)),
+            true => self.graph(&rows, queries.as_ref(), task),
+            false => patience::run(task, |task| self.graph(&rows, queries.as_ref(), task))?,
         };
         match built {
             Ok(graph) => graph,
@@ -49,12 +51,15 @@ impl SegmentBuilder for GraphBuilder {
 }
 
 impl GraphBuilder {
-    fn graph(&self, rows: &DenseRows<'_>, task: &mut Task<'_>) -> Result<Option<Vec<u8>>, BuildError> {
+    fn graph(
+        &self,
+        rows: &DenseRows<'_>,
+        queries: Option<&DenseRows<'_>>,
+        task: &mut Task<'_>,
+    ) -> Result<Option<Vec<u8>>, BuildError> {
         match self.kind {
             IndexKind::Vamana => {
-                let queries = self.usage.as_ref().map(|usage| usage.queries()).unwrap_or_default();
-                let queries = DenseRows::new(&queries, rows.dim());
-                let training = queries.as_ref().map(|queries| queries as &(dyn Rows + Sync));
+                let training = queries.map(|queries| queries as &(dyn Rows + Sync));
                 let mut goes_on = |share| task.goes_on(share);
                 vamana::build_watched(rows, training, VamanaParams::default(), &mut goes_on).map(Some)
             }

@@ -134,6 +134,22 @@ fn others_write_while_it_and_what_is_in_memory_are_made_segments() {
 }
 
 #[test]
+fn what_it_replaces_stays_replaced_when_the_manifest_is_lost() {
+    let dir = common::tempdir();
+    let store = open(dir.path());
+    let now = photos(&store);
+    now.write(put("k7", 400)).unwrap();
+    now.write(large(0, 1)).unwrap();
+    drop((now, store));
+    for manifest in files(dir.path(), "manifest-") {
+        std::fs::remove_file(manifest).unwrap();
+    }
+    let store = open(dir.path());
+    store.repair("photos", true, &|_| None, &mut |_| {}).unwrap();
+    assert_eq!(contents(&photos(&store).snapshot()), all(0, 1));
+}
+
+#[test]
 fn beside_other_writers_the_sequence_decides() {
     const KEYS: u32 = 40;
     let dir = common::tempdir();

@@ -81,7 +81,7 @@ fn every_disk_that_a_crash_may_leave_recovers() {
     let meddled = MEDDLED.load(Ordering::Relaxed);
     println!("{tally}; batches came between in {meddled} merges; {:.1?}", begun.elapsed());
     if seed().is_none() {
-        assert!(meddled >= 10, "{meddled} merges");
+        assert!(meddled >= 5, "{meddled} merges");
         assert!(tally.images.load(Ordering::Relaxed) >= if torture() { 200_000 } else { 20_000 }, "{tally}");
     }
 }

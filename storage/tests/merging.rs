@@ -197,3 +197,29 @@ fn a_compaction_tells_how_far_a_merge_is() {
     assert!(told.len() >= 10 && told.is_sorted() && told.iter().all(|&(_, of)| of == total), "{told:?}");
     assert_eq!(told.last(), Some(&(total, total)));
 }
+
+#[test]
+fn who_held_the_lock_asks_for_what_was_asked_for_meanwhile() {
+    let dir = common::tempdir();
+    let store = Store::open(dir.path(), in_background()).unwrap();
+    let (photos, holds) = merging(&store, true);
+    let _let_go = OnDrop(&holds.let_go);
+    // Gives up the merge, finds nothing to repair, and leaves.
+    assert!(store.repair("photos", true, &|_| None, &mut |_| {}).unwrap().is_clean());
+    wait("the merge to begin again", || holds.begun.lock().unwrap().len() == 2);
+    holds.let_go.store(true, Ordering::SeqCst);
+    wait("its end", || photos.stats().sealed_segments == 1);
+    assert!(photos.stats().last_seal_error.is_none());
+}
+
+#[test]
+fn a_collection_that_outlives_its_store_merges() {
+    let dir = common::tempdir();
+    let store = Store::open(dir.path(), in_background()).unwrap();
+    let photos = photos(&store);
+    drop(store);
+    for first in (0..2 * MERGED).step_by(SEALED as usize) {
+        photos.write(large(first, SEALED, 1)).unwrap();
+    }
+    assert!(photos.stats().sealed_segments < MERGED / SEALED, "{}", photos.stats().sealed_segments);
+}

@@ -67,7 +67,7 @@ fn table(name: &str, stats: &CollectionStats) -> String {
     text += &format!("  mapped       {}, of which resident {resident}\n", human(stats.mapped_bytes));
     text += &format!("  heap         {}, and {} request ids\n", human(stats.memory_bytes), stats.request_ids);
     if let Some(error) = &stats.last_seal_error {
-        text += &format!("  the last seal failed: {error}\n");
+        text += &format!("  the last seal or merge failed: {error}\n");
     }
     text
 }

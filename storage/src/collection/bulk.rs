@@ -23,6 +23,8 @@ const WAITED_FOR: u64 = 16;
 /// A batch whose segment is written and not yet part of the collection.
 struct Written {
     segment: SegmentView,
+    /// Numbers for what is sealed before it.
+    before: [u64; 2],
     request_id: Option<String>,
     /// What its receipt will say, without the rows that it replaces in other segments, and without the sequence.
     receipt: Receipt,
@@ -91,10 +93,12 @@ impl Inner {
         }
         let chunk = puts.into_chunk(self.spec.vector_type, self.spec.dim).map(Arc::new);
         let memory = chunk.map(|chunk| SegmentView::memory(MEMORY_ID_BIT, self.spec.dim, chunk));
+        // Those of what is sealed before it come first: a greater number always holds what is newer.
+        let before = [published.take_segment(), published.take_segment()];
         let segment = published.take_segment();
         let segment = self.build_segment(segment, memory.as_slice(), &mut Task::waited_for())?;
         let segment = segment.expect("a batch that only puts leaves a row");
-        let written = Written { segment, request_id: batch.request_id, receipt };
+        let written = Written { segment, before, request_id: batch.request_id, receipt };
         let taken = self.take_in(&mut published, written);
         // A manifest whose publish failed may name the file all the same: then it stays until the next one.
         if self.generation.load(Ordering::Relaxed) == published.generation {
@@ -107,7 +111,7 @@ impl Inner {
     /// Makes the segment part of the collection. Nothing is removed meanwhile: no manifest names its file yet.
     fn take_in(&self, published: &mut Published, written: Written) -> Result<Receipt, StorageError> {
         if self.over_budget(1, WAITED_FOR) {
-            self.publish_memory(published)?;
+            self.publish_memory(published, written.before[0])?;
         }
         let mut replaced = Replaced::default();
         let sealed = self.state.lock().rows.sealed.clone();
@@ -126,7 +130,7 @@ impl Inner {
         if let Some(receipt) = self.told_before(written.request_id.as_deref())? {
             return Ok(receipt);
         }
-        self.publish_memory(published)?;
+        self.publish_memory(published, written.before[1])?;
         let mut segments = self.state.lock().rows.sealed.clone();
         replaced.look(&segments, &written.segment)?;
         let sequence = self.take_sequence(published)?;

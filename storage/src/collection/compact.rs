@@ -1,5 +1,7 @@
 //! Compacting: everything of a collection in as few segments as the settings allow, and no dead row.
 
+use std::sync::Arc;
+
 use crate::error::StorageError;
 use crate::progress::{Meter, Watch};
 use crate::segment::SegmentView;
@@ -54,8 +56,8 @@ struct Group {
 }
 
 impl Inner {
-    fn compact(&self, all: bool, meter: &mut Meter<'_>) -> Result<CompactReport, StorageError> {
-        let merging = self.merging.lock();
+    fn compact(self: &Arc<Inner>, all: bool, meter: &mut Meter<'_>) -> Result<CompactReport, StorageError> {
+        let merging = self.lock_merging();
         let (before, groups) = {
             let mut published = self.publishing.lock();
             self.seal_memory(&mut published)?;
@@ -75,9 +77,7 @@ impl Inner {
             meter.reach(&self.dir, done + group.bytes);
             dropped_rows += group.dead;
         }
-        drop(merging);
         let after = Sizes::of(&self.publishing.lock().segments);
-        self.merge_as_requested();
         Ok(CompactReport {
             segments_before: before.segments,
             segments_after: after.segments,

@@ -2,8 +2,8 @@
 //!
 //! Segments are sorted into tiers by live rows, each tier eight times the one below. A tier that is full is merged;
 //! so is a segment of which more than half is dead. A merge may take long: it holds the publisher's lock only to begin and
-//! to end. It reads the segments as the manifest had them when it began; rows that died since are carried over, into the
-//! manifest those that the segments of then have published, into memory all (the journal still knows why they died).
+//! to end. It reads the segments as the manifest had them when it began; rows that died since are carried over: into the
+//! manifest those whose deaths are published, into memory all (the journal still knows why they died).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::MutexGuard;
 
 use crate::error::StorageError;
-use crate::segment::{SegmentView, Task};
+use crate::segment::{SegmentView, Task, layout};
 
 use super::seal::carry_deaths;
 use super::{Inner, Published};
@@ -19,56 +19,80 @@ use super::{Inner, Published};
 /// Segments of a tier that are merged into one of the next.
 const FAN_IN: usize = 8;
 
-/// The merger's lock.
-pub(crate) type Merging<'a> = MutexGuard<'a, ()>;
+/// The merger's lock. Who lets go of it asks for the merges that were asked for meanwhile.
+pub(crate) struct Merging<'a> {
+    inner: &'a Arc<Inner>,
+    lock: Option<MutexGuard<'a, ()>>,
+}
+
+impl Drop for Merging<'_> {
+    fn drop(&mut self) {
+        self.lock.take();
+        if self.inner.merge_requested.swap(false, Ordering::SeqCst) {
+            self.inner.request_merge();
+        }
+    }
+}
 
 impl Inner {
     /// Has the background merge, or does it here when there is no such thread; not while merges rest.
     pub(super) fn request_merge(self: &Arc<Inner>) {
-        if self.merge_trouble.resting().is_none()
-            && !self.merge_requested.swap(true, Ordering::AcqRel)
-            && !self.root.background.merge(Arc::downgrade(self) as _)
-        {
+        if self.merge_trouble.resting().is_some() || self.merge_requested.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let background = &self.root.background;
+        if background.merge(Arc::downgrade(self) as _) {
+            return;
+        }
+        if background.is_closing() {
+            // Nobody waits for a merge to close a database: it is taken up when that is opened again.
+            self.merge_requested.store(false, Ordering::SeqCst);
+        } else {
             self.merge_as_requested();
         }
     }
 
-    /// Merges as long as that is asked for, unless somebody does: who merges looks for requests when they have ended.
-    pub(super) fn merge_as_requested(&self) {
-        while self.merge_requested.load(Ordering::Acquire)
-            && let Some(merging) = self.merging.try_lock()
-        {
-            self.merge_requested.store(false, Ordering::Release);
-            match self.merge_now(&merging) {
-                Ok(()) | Err(StorageError::Stopped { .. }) => {}
-                Err(error) => tracing::warn!(collection = %self.name, %error, "segments are not merged for now"),
-            }
+    /// Merges, unless somebody does, who then asks for it again.
+    pub(super) fn merge_as_requested(self: &Arc<Inner>) {
+        let Some(lock) = self.merging.try_lock() else { return };
+        let merging = Merging { inner: self, lock: Some(lock) };
+        self.merge_requested.store(false, Ordering::SeqCst);
+        match self.merge_now(&merging) {
+            Ok(()) => {}
+            Err(StorageError::Stopped { .. }) => self.merge_requested.store(true, Ordering::SeqCst),
+            Err(error) => tracing::warn!(collection = %self.name, %error, "segments are not merged for now"),
         }
     }
 
-    /// Has a merge that is under way given up, and keeps others from beginning while the guard lives.
-    pub(crate) fn stop_merging(&self) -> Merging<'_> {
-        self.merge_unwanted.store(true, Ordering::Release);
-        let merging = self.merging.lock();
-        self.merge_unwanted.store(false, Ordering::Release);
+    /// Keeps others from merging while the guard lives.
+    pub(super) fn lock_merging(self: &Arc<Inner>) -> Merging<'_> {
+        Merging { inner: self, lock: Some(self.merging.lock()) }
+    }
+
+    /// The same, and has a merge that is under way given up.
+    pub(crate) fn stop_merging(self: &Arc<Inner>) -> Merging<'_> {
+        self.merge_unwanted.store(true, Ordering::SeqCst);
+        let merging = self.lock_merging();
+        self.merge_unwanted.store(false, Ordering::SeqCst);
         merging
     }
 
     /// Merges until no tier is full, and remembers how that went.
     pub(super) fn merge_now(&self, merging: &Merging<'_>) -> Result<(), StorageError> {
         let merged = self.merge_tiers(merging);
-        self.merge_trouble.note(&merged, self.root.options.seal_rest);
+        if !matches!(merged, Err(StorageError::Stopped { .. })) {
+            self.merge_trouble.note(&merged, self.root.options.seal_rest);
+        }
         merged
     }
 
     fn merge_tiers(&self, merging: &Merging<'_>) -> Result<(), StorageError> {
-        loop {
+        // As many merges as the segments that there are may need: others' new ones do not keep this one going for ever.
+        let merges_max = self.publishing.lock().segments.len();
+        for _ in 0..merges_max {
             let chosen = self.choose(&self.publishing.lock());
             let Some(sources) = chosen else { return Ok(()) };
-            if let Err(error) = self.check_room(&sources) {
-                tracing::warn!(collection = %self.name, %error, "segments are not merged for now");
-                return Ok(());
-            }
+            self.check_room(&sources)?;
             let ids: Vec<u64> = sources.iter().map(SegmentView::id).collect();
             drop(sources);
             let merged = self.merge(merging, &ids, &mut |_| !self.root.background.is_closing());
@@ -80,19 +104,22 @@ impl Inner {
                 return Err(error);
             }
         }
+        Ok(())
     }
 
     /// Makes one segment of the live rows of others, and publishes it in their place. `goes_on` is told what share is
-    /// done, and whether it is still wanted. Nobody else takes segments away meanwhile: that is what the lock is for.
+    /// done, and says whether it is still wanted. Nobody else takes segments away meanwhile: that is what the lock is for.
     pub(super) fn merge(
         &self,
         _: &Merging<'_>,
         ids: &[u64],
         goes_on: &mut (dyn FnMut(f32) -> bool + Send),
     ) -> Result<(), StorageError> {
+        let mut goes_on = |share| !self.merge_unwanted.load(Ordering::SeqCst) && goes_on(share);
+        let mut task = Task::in_background(&mut goes_on);
+        task.check(&self.name)?;
         let (segment, sources) = self.begin_merge(ids)?;
-        let mut goes_on = |share| !self.merge_unwanted.load(Ordering::Acquire) && goes_on(share);
-        let new = self.build_segment(segment, &sources, &mut Task::in_background(&mut goes_on));
+        let new = self.build_segment(segment, &sources, &mut task);
         let mut published = self.publishing.lock();
         published.merging_into = None;
         self.end_merge(&mut published, &sources, new?)
@@ -113,19 +140,27 @@ impl Inner {
         &self,
         published: &mut Published,
         sources: &[SegmentView],
-        new: Option<SegmentView>,
+        mut new: Option<SegmentView>,
     ) -> Result<(), StorageError> {
         if let Some(halted) = &self.state.lock().halted {
             return Err(halted.clone());
         }
-        let mut named = new.clone();
-        carry_deaths(published.segments.iter(), sources, named.as_mut())?;
+        // With the deaths that are published; those that came later are carried over into what readers get.
+        let now: Vec<SegmentView> =
+            published.segments.iter().filter(|view| is_one_of(view, sources)).cloned().collect();
+        carry_deaths(now.iter(), sources, new.as_mut())?;
         let mut segments = published.segments.clone();
-        segments.retain(|view| sources.iter().all(|source| source.id() != view.id()));
-        segments.extend(named);
+        segments.retain(|view| !is_one_of(view, sources));
+        segments.extend(new.clone());
         let (sequence, receipts) = (published.sequence, published.receipts.clone());
-        self.publish(published, sequence, segments, receipts)?;
-        self.replace(sources, new)?;
+        if let Err(error) = self.publish(published, sequence, segments, receipts) {
+            if let (StorageError::DiskFull { .. }, Some(new), None) = (&error, &new, &self.state.lock().halted) {
+                // The manifest got no name, so nobody names the file, and its room is needed.
+                let _ = self.root.backend.remove_file(&self.dir.join(layout::file_name(new.id())));
+            }
+            return Err(error);
+        }
+        self.replace(&now, new)?;
         self.tell_catalog(published);
         self.remove_old(published);
         Ok(())
@@ -154,6 +189,10 @@ impl Inner {
         }
         None
     }
+}
+
+fn is_one_of(view: &SegmentView, sources: &[SegmentView]) -> bool {
+    sources.iter().any(|source| source.id() == view.id())
 }
 
 /// 0 for up to twice the rows that memory is sealed at, then one more for every factor of eight.

@@ -65,6 +65,8 @@ pub(crate) struct Inner {
     builder: ArcSwapOption<Arc<dyn SegmentBuilder>>,
     pub(crate) seal_requested: AtomicBool,
     merge_requested: AtomicBool,
+    /// Whether merges that an earlier process gave up were asked for.
+    resumed: AtomicBool,
     /// Somebody waits for the merger's lock who has no use for the merge.
     merge_unwanted: AtomicBool,
     /// Of the newest manifest, for `stats`.
@@ -185,7 +187,7 @@ impl Collection {
 
     /// Has the background take up merges that were given up when the database was closed; nothing without a background.
     pub fn resume_merging(&self) {
-        if self.inner.root.background.is_there() {
+        if self.inner.root.background.is_there() && !self.inner.resumed.swap(true, Ordering::SeqCst) {
             self.inner.request_merge();
         }
     }

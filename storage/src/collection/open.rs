@@ -109,6 +109,7 @@ pub(super) fn open_again(
         builder: ArcSwapOption::empty(),
         seal_requested: Default::default(),
         merge_requested: Default::default(),
+        resumed: Default::default(),
         merge_unwanted: Default::default(),
         generation,
         told_sequence: durable.into(),

@@ -49,11 +49,13 @@ impl Tended for Inner {
 }
 
 impl Inner {
-    pub(super) fn seal(&self) -> Result<(), StorageError> {
+    pub(super) fn seal(self: &Arc<Inner>) -> Result<(), StorageError> {
         self.seal_now()?;
-        let merged = self.merge_now(&self.merging.lock());
-        self.merge_as_requested();
-        merged
+        match self.merge_now(&self.lock_merging()) {
+            // All is sealed; segments are merged when there is room, or a use for it.
+            Err(StorageError::DiskFull { .. } | StorageError::Stopped { .. }) => Ok(()),
+            merged => merged,
+        }
     }
 
     /// Seals what is in memory, and remembers how that went.
@@ -75,21 +77,21 @@ impl Inner {
     }
 
     pub(super) fn seal_memory(&self, published: &mut Published) -> Result<(), StorageError> {
-        if self.publish_memory(published)? {
+        let segment = published.take_segment();
+        if self.publish_memory(published, segment)? {
             self.tell_catalog(published);
             self.remove_old(published);
         }
         Ok(())
     }
 
-    /// Seals what is in memory, and leaves the files that are not needed any more where they are. False when no batch came
-    /// since the last publish.
-    pub(super) fn publish_memory(&self, published: &mut Published) -> Result<bool, StorageError> {
+    /// Seals what is in memory into a segment of that number, and leaves the files that are not needed any more where they
+    /// are. False when no batch came since the last publish.
+    pub(super) fn publish_memory(&self, published: &mut Published, segment: u64) -> Result<bool, StorageError> {
         let Some(frozen) = self.freeze(published)? else {
             return Ok(false);
         };
         let mut segments = frozen.sealed.clone();
-        let segment = published.take_segment();
         let new = self.build_segment(segment, &frozen.memory, &mut Task::waited_for())?;
         segments.extend(new.clone());
         self.publish(published, frozen.sequence, segments, frozen.receipts)?;

@@ -24,6 +24,12 @@ use super::vectors::Vectors;
 /// Floats that are widened at a time.
 const WIDENED: usize = 1 << 18;
 
+/// Rows after which it is asked whether the segment is still wanted.
+const ASKED_AFTER: usize = 1 << 14;
+
+/// Fails when the segment is not wanted any more.
+type Wanted<'a> = &'a mut dyn FnMut() -> Result<(), StorageError>;
+
 /// Writes the live rows of `sources` as a new segment, durably, and opens it.
 ///
 /// # Errors
@@ -84,7 +90,8 @@ fn write(
         let _ = source.vectors();
     }
     let _in_order: Vec<_> = sources.iter().map(SegmentView::rows_in_order).collect();
-    let vectors = write_vectors(&mut writer, &rows)?;
+    let mut wanted = || task.check(guarded.collection);
+    let vectors = write_vectors(&mut writer, &rows, &mut wanted)?;
     writer.flush()?;
     let dim = header.dim as usize;
     let graph = match header.vector_type {
@@ -96,7 +103,7 @@ fn write(
         }
     };
     write_keys(&mut writer, &rows)?;
-    let payloads = write_documents(&mut writer, &rows, guarded)?;
+    let payloads = write_documents(&mut writer, &rows, guarded, &mut || task.check(guarded.collection))?;
     if header.feature_dim > 0 {
         write_features(&mut writer, &rows, header.feature_dim as usize)?;
     }
@@ -109,9 +116,13 @@ fn write(
     writer.finish(&header)
 }
 
-fn write_vectors(writer: &mut Writer, rows: &[(&SegmentView, u32)]) -> Result<Part, StorageError> {
-    writer
-        .part(PartKind::Vectors, |out| rows.iter().try_for_each(|(source, row)| out.put(source.vector(*row)?.bytes())))
+fn write_vectors(writer: &mut Writer, rows: &[(&SegmentView, u32)], wanted: Wanted<'_>) -> Result<Part, StorageError> {
+    writer.part(PartKind::Vectors, |out| {
+        rows.chunks(ASKED_AFTER).try_for_each(|rows| {
+            wanted()?;
+            rows.iter().try_for_each(|(source, row)| out.put(source.vector(*row)?.bytes()))
+        })
+    })
 }
 
 /// Single floats of a file that was just written.
@@ -190,10 +201,14 @@ fn write_documents(
     writer: &mut Writer,
     rows: &[(&SegmentView, u32)],
     guarded: Guarded<'_>,
+    wanted: Wanted<'_>,
 ) -> Result<Option<Vec<u8>>, StorageError> {
     let (mut lengths, mut lister) = (Vec::with_capacity(rows.len()), guarded.lister());
     writer.part(PartKind::Documents, |out| {
-        rows.iter().try_for_each(|(source, row)| {
+        rows.iter().enumerate().try_for_each(|(place, (source, row))| {
+            if place % ASKED_AFTER == 0 {
+                wanted()?;
+            }
             let document = source.document(*row)?;
             lister.add(&document.payload);
             let bytes = codec::encode(&document);

@@ -7,18 +7,19 @@ use crate::error::StorageError;
 
 /// What a builder is told of the segment that it works for, and tells of its work.
 pub struct Task<'a> {
+    share: f32,
     goes_on: Option<&'a mut (dyn FnMut(f32) -> bool + Send)>,
 }
 
 impl<'a> Task<'a> {
     /// Of a seal, a large batch or a repair: somebody waits for it.
     pub fn waited_for() -> Task<'a> {
-        Task { goes_on: None }
+        Task { share: 0.0, goes_on: None }
     }
 
     /// Of a merge, which `goes_on` is told what share is done of, and says whether it is still wanted.
     pub fn in_background(goes_on: &'a mut (dyn FnMut(f32) -> bool + Send)) -> Task<'a> {
-        Task { goes_on: Some(goes_on) }
+        Task { share: 0.0, goes_on: Some(goes_on) }
     }
 
     /// Whether somebody waits for it; else all who wait come first, searches too.
@@ -28,7 +29,21 @@ impl<'a> Task<'a> {
 
     /// Tells what share is done, from 0 to 1. When it is false, what is built is not used any more.
     pub fn goes_on(&mut self, share: f32) -> bool {
+        self.share = share;
         self.goes_on.as_mut().is_none_or(|goes_on| goes_on(share))
+    }
+}
+
+impl Task<'_> {
+    /// Whether it is still wanted, with no more done than was told.
+    pub fn is_wanted(&mut self) -> bool {
+        self.goes_on(self.share)
+    }
+
+    /// # Errors
+    /// [`StorageError::Stopped`] when it is not wanted any more.
+    pub(crate) fn check(&mut self, collection: &str) -> Result<(), StorageError> {
+        if self.is_wanted() { Ok(()) } else { Err(StorageError::Stopped { name: collection.to_owned() }) }
     }
 }
 
@@ -74,7 +89,10 @@ pub(crate) struct Guarded<'a> {
 
 impl Guarded<'_> {
     pub(super) fn wants_graph(&self, rows: u32) -> bool {
-        self.builder.is_some_and(|builder| builder.wants(rows as usize))
+        self.guard("the segment builder panicked: this segment has no graph", || {
+            Some(self.builder?.wants(rows as usize))
+        })
+        .unwrap_or_default()
     }
 
     /// What the builder makes of a segment's vectors; none also when it panics, since a segment without a graph is whole.
@@ -89,10 +107,7 @@ impl Guarded<'_> {
     ) -> Result<Option<Vec<u8>>, StorageError> {
         let panicked = "the segment builder panicked: this segment has no graph";
         let graph = self.guard(panicked, || self.builder?.build(vectors, dim, task));
-        match task.goes_on(1.0) {
-            true => Ok(graph),
-            false => Err(StorageError::Stopped { name: self.collection.to_owned() }),
-        }
+        task.check(self.collection).map(|()| graph)
     }
 
     pub(super) fn lister(&self) -> Lister<'_> {

@@ -1,6 +1,7 @@
 //! The threads of an open database: one seals, so that memory stays small, and one merges, which may take long.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
@@ -59,6 +60,11 @@ impl Background {
         self.is_closing.load(Ordering::Acquire)
     }
 
+    /// The threads have ended: who still holds a collection merges it where that becomes due.
+    pub(super) fn closed(&self) {
+        self.is_closing.store(false, Ordering::Release);
+    }
+
     /// Has the threads end after the seal that is under way.
     pub(crate) fn close(&self) {
         self.is_closing.store(true, Ordering::Release);
@@ -87,8 +93,10 @@ fn serve(requests: &Receiver<Weak<dyn Tended>>, work: Work, is_closing: impl Fn(
         if is_closing() {
             return;
         }
-        if let Some(collection) = collection.upgrade() {
-            work(collection);
+        if let Some(collection) = collection.upgrade()
+            && catch_unwind(AssertUnwindSafe(|| work(collection))).is_err()
+        {
+            tracing::error!("work in the background panicked, and goes on with what is asked for next");
         }
     }
 }

@@ -267,5 +267,6 @@ impl Drop for Inner {
             // The next open must find the lock free: wait for the seal that is under way.
             let _ = thread.join();
         }
+        self.root.background.closed();
     }
 }
