@@ -60,6 +60,8 @@ impl Inner {
         match self.merge_now(&merging) {
             Ok(()) => {}
             Err(StorageError::Stopped { .. }) => self.merge_requested.store(true, Ordering::SeqCst),
+            // Dropped, or repaired: that is no trouble.
+            Err(_) if self.state.lock().halted.is_some() => {}
             Err(error) => tracing::warn!(collection = %self.name, %error, "segments are not merged for now"),
         }
     }
@@ -87,7 +89,8 @@ impl Inner {
     }
 
     fn merge_tiers(&self, merging: &Merging<'_>) -> Result<(), StorageError> {
-        // As many merges as the segments that there are may need: others' new ones do not keep this one going for ever.
+        // As many merges as the segments that there are may need: what comes meanwhile does not keep this caller for ever, and
+        // is asked for when the lock is let go.
         let merges_max = self.publishing.lock().segments.len();
         for _ in 0..merges_max {
             let chosen = self.choose(&self.publishing.lock());
@@ -103,6 +106,9 @@ impl Inner {
                 }
                 return Err(error);
             }
+        }
+        if self.choose(&self.publishing.lock()).is_some() {
+            self.merge_requested.store(true, Ordering::SeqCst);
         }
         Ok(())
     }
