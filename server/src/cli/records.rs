@@ -52,7 +52,8 @@ pub(super) fn tell(event: &IngestEvent<'_>, output: &Output, bar: &ProgressBar) 
         }
         IngestEvent::Reached(_) => Ok(()),
         IngestEvent::Sealing => {
-            bar.set_message("merging segments");
+            // All records are written: neither a rate nor a time left says anything any more.
+            bar.set_style(style("{spinner} {pos} done, merging segments  {elapsed} in all"));
             output.value(&json!({"event": "sealing"}))
         }
     }

@@ -205,15 +205,15 @@ fn write_documents(
 ) -> Result<Option<Vec<u8>>, StorageError> {
     let (mut lengths, mut lister) = (Vec::with_capacity(rows.len()), guarded.lister());
     writer.part(PartKind::Documents, |out| {
-        rows.iter().enumerate().try_for_each(|(place, (source, row))| {
-            if place % ASKED_AFTER == 0 {
-                wanted()?;
-            }
-            let document = source.document(*row)?;
-            lister.add(&document.payload);
-            let bytes = codec::encode(&document);
-            lengths.push(bytes.len() as u64);
-            out.put(&bytes)
+        rows.chunks(ASKED_AFTER).try_for_each(|rows| {
+            wanted()?;
+            rows.iter().try_for_each(|(source, row)| {
+                let document = source.document(*row)?;
+                lister.add(&document.payload);
+                let bytes = codec::encode(&document);
+                lengths.push(bytes.len() as u64);
+                out.put(&bytes)
+            })
         })
     })?;
     let payloads = lister.finish();

@@ -32,9 +32,7 @@ impl<'a> Task<'a> {
         self.share = share;
         self.goes_on.as_mut().is_none_or(|goes_on| goes_on(share))
     }
-}
 
-impl Task<'_> {
     /// Whether it is still wanted, with no more done than was told.
     pub fn is_wanted(&mut self) -> bool {
         self.goes_on(self.share)

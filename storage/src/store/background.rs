@@ -96,7 +96,11 @@ fn serve(requests: &Receiver<Weak<dyn Tended>>, work: Work, is_closing: impl Fn(
         if let Some(collection) = collection.upgrade()
             && catch_unwind(AssertUnwindSafe(|| work(collection))).is_err()
         {
-            tracing::error!("work in the background panicked, and goes on with what is asked for next");
+            let thread = thread::current();
+            tracing::error!(
+                thread = thread.name(),
+                "panicked over a collection, and goes on with what is asked for next"
+            );
         }
     }
 }
