@@ -21,9 +21,12 @@ pub fn prepare(query: &[i8], out: &mut [i8]) {
     assert!(out.len().is_multiple_of(2) && out.len() >= query.len(), "int4: no room for the query");
     out.fill(0);
     let (even, odd) = out.split_at_mut(out.len() / 2);
-    for (at, element) in query.iter().enumerate() {
-        let half = if at % 2 == 0 { &mut *even } else { &mut *odd };
-        half[at / 2] = *element;
+    let (pairs, last) = query.as_chunks::<2>();
+    for ((even, odd), pair) in even.iter_mut().zip(odd).zip(pairs) {
+        [*even, *odd] = *pair;
+    }
+    if let [last] = last {
+        even[pairs.len()] = *last;
     }
 }
 

@@ -112,11 +112,29 @@ fn fine(rest: f32, width: f32) -> f32 {
     round(rest * BYTE_MAX / width).clamp(-BYTE_MAX, BYTE_MAX)
 }
 
+/// A number that, added, leaves no room for a fraction.
+const WHOLE: f32 = 12_582_912.0;
+
 /// To the nearest whole number, for what lies within four millions of 0; others stay large. Adding and taking off a
 /// number without a fraction rounds in two instructions, where `round` is a call.
 fn round(x: f32) -> f32 {
-    const WHOLE: f32 = 12_582_912.0;
     if x.abs() < 4_194_304.0 { (x + WHOLE) - WHOLE } else { x }
+}
+
+/// The nearest whole number of what rounds to a byte: it is what stands below after adding.
+fn byte(x: f32) -> i8 {
+    (x + WHOLE).to_bits() as i8
+}
+
+/// The largest size of an element; in lanes, since one maximum after the other would wait for each.
+fn largest(elements: &[f32]) -> f32 {
+    let (lanes, rest) = elements.as_chunks::<16>();
+    let larger = |a: f32, b: f32| if b.abs() > a { b.abs() } else { a };
+    let mut most = [0.0; 16];
+    for lane in lanes {
+        most.iter_mut().zip(lane).for_each(|(most, x)| *most = larger(*most, *x));
+    }
+    most.iter().chain(rest).fold(0.0, |most, x| larger(most, *x))
 }
 
 /// A vector made ready to be multiplied with codes, once a search.
@@ -141,16 +159,15 @@ impl Prepared {
         let dim = vector.len();
         self.scaled.clear();
         self.scaled.extend(vector.iter().zip(grid.step.iter()).map(|(x, step)| x * step));
-        let largest = self.scaled.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-        self.step = (largest / BYTE_MAX).max(f32::MIN_POSITIVE);
+        self.step = (largest(&self.scaled) / BYTE_MAX).max(f32::MIN_POSITIVE);
         let by = 1.0 / self.step;
         self.plain_coarse.clear();
-        self.plain_coarse.extend(self.scaled.iter().map(|x| round(x * by) as i8));
+        self.plain_coarse.extend(self.scaled.iter().map(|x| byte(x * by)));
         self.plain_coarse.resize(rest_bytes(dim), 0);
         self.coarse.resize(2 * code_bytes(dim), 0);
         int4::prepare(&self.plain_coarse[..dim], &mut self.coarse);
-        let (along_mean, sum) = (Kernel::best().dot(vector, &grid.mean), self.scaled.iter().sum::<f32>());
-        self.base = along_mean - MIDDLE * sum;
+        let kernel = Kernel::best();
+        self.base = kernel.dot(vector, &grid.mean) - MIDDLE * kernel.dot(vector, &grid.step);
         self.width = grid.width;
     }
 
