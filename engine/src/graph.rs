@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use fromagerie_index::frozen::{Graph, Kind};
 use fromagerie_index::hnsw::{self, HnswParams};
-use fromagerie_index::vamana::{self, VamanaParams};
+use fromagerie_index::vamana::{self, Known, Part, VamanaParams};
 use fromagerie_index::{BuildError, DenseRows, Rows};
-use fromagerie_storage::{PayloadLister, SegmentBuilder, Task};
+use fromagerie_storage::{PayloadLister, SegmentBuilder, Source, Task};
 
 use crate::patience;
 use crate::retrieve::Lister;
@@ -27,13 +28,13 @@ impl SegmentBuilder for GraphBuilder {
         self.kind != IndexKind::Flat && rows >= GRAPH_ROWS_MIN
     }
 
-    fn build(&self, vectors: &[f32], dim: usize, task: &mut Task<'_>) -> Option<Vec<u8>> {
+    fn build(&self, vectors: &[f32], dim: usize, sources: &[Source<'_>], task: &mut Task<'_>) -> Option<Vec<u8>> {
         let rows = DenseRows::new(vectors, dim)?;
         let queries = self.usage.as_ref().map(|usage| usage.queries()).unwrap_or_default();
         let queries = DenseRows::new(&queries, dim);
         let built = match task.is_waited_for() {
-            true => self.graph(&rows, queries.as_ref(), task),
-            false => patience::run(task, |task| self.graph(&rows, queries.as_ref(), task))?,
+            true => self.graph(&rows, sources, queries.as_ref(), task),
+            false => patience::run(task, |task| self.graph(&rows, sources, queries.as_ref(), task))?,
         };
         match built {
             Ok(graph) => graph,
@@ -54,6 +55,7 @@ impl GraphBuilder {
     fn graph(
         &self,
         rows: &DenseRows<'_>,
+        sources: &[Source<'_>],
         queries: Option<&DenseRows<'_>>,
         task: &mut Task<'_>,
     ) -> Result<Option<Vec<u8>>, BuildError> {
@@ -61,10 +63,24 @@ impl GraphBuilder {
             IndexKind::Vamana => {
                 let training = queries.map(|queries| queries as &(dyn Rows + Sync));
                 let mut goes_on = |share| task.goes_on(share);
-                vamana::build_watched(rows, training, VamanaParams::default(), &mut goes_on).map(Some)
+                let (graph, places) = largest(sources).unzip();
+                let part = graph.as_ref().zip(places.as_deref()).map(|(graph, rows)| Part { graph, rows });
+                let known = Known { part, training };
+                vamana::build_watched(rows, known, VamanaParams::default(), &mut goes_on).map(Some)
             }
             IndexKind::Hnsw => hnsw::build(rows, HnswParams::default()).map(Some),
             IndexKind::Flat => Ok(None),
         }
     }
+}
+
+/// The graph that serves most of the rows, and where its rows are now: what it links stays linked when segments are merged.
+fn largest<'s>(sources: &[Source<'s>]) -> Option<(Graph<'s>, Vec<u32>)> {
+    let mut sources = sources.to_vec();
+    sources.sort_by_key(|source| std::cmp::Reverse(source.live_rows()));
+    sources.iter().find_map(|source| {
+        let graph = Graph::parse(source.graph()?).ok()?;
+        let serves = graph.info().kind == Kind::Vamana;
+        serves.then(|| (graph, source.rows()))
+    })
 }

@@ -47,7 +47,7 @@ pub use error::{Damage, StorageError};
 pub use mmap::Mapping;
 pub use progress::{Progress, Watch};
 pub use repair::{CatalogRepair, LostBatches, LostRows, RepairReport};
-pub use segment::{InOrder, PayloadLister, SegmentBuilder, SegmentView, Task, Vectors};
+pub use segment::{InOrder, PayloadLister, SegmentBuilder, SegmentView, Source, Task, Vectors};
 pub use snapshot::{Location, Snapshot};
 pub use store::{BuilderOf, CollectionInfo, DamagedCollection, OpenNote, Store, StoreOptions};
 pub use verify::VerifyReport;

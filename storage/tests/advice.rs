@@ -11,12 +11,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{open, photos, record};
-use fromagerie_storage::{Batch, Op, SegmentBuilder, Snapshot, Task};
+use fromagerie_storage::{Batch, Op, SegmentBuilder, Snapshot, Source, Task};
 
 struct Graph;
 
 impl SegmentBuilder for Graph {
-    fn build(&self, _: &[f32], _: usize, _: &mut Task<'_>) -> Option<Vec<u8>> {
+    fn build(&self, _: &[f32], _: usize, _: &[Source<'_>], _: &mut Task<'_>) -> Option<Vec<u8>> {
         Some(vec![7; 1 << 20])
     }
 }

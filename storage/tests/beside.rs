@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::{contents, delete, open, photos, put};
-use fromagerie_storage::{PayloadLister, SegmentBuilder, StorageError, Store, Task};
+use fromagerie_storage::{PayloadLister, SegmentBuilder, Source, StorageError, Store, Task};
 
 #[derive(Default)]
 struct Lists {
@@ -29,7 +29,7 @@ impl PayloadLister for Lister {
 }
 
 impl SegmentBuilder for Lists {
-    fn build(&self, _: &[f32], _: usize, _: &mut Task<'_>) -> Option<Vec<u8>> {
+    fn build(&self, _: &[f32], _: usize, _: &[Source<'_>], _: &mut Task<'_>) -> Option<Vec<u8>> {
         None
     }
 

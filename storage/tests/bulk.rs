@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use common::{DIM, OnDrop, contents, delete, files, options, photos, put, record};
-use fromagerie_storage::{Batch, Collection, Op, Receipt, SegmentBuilder, Store, StoreOptions, Task};
+use fromagerie_storage::{Batch, Collection, Op, Receipt, SegmentBuilder, Source, Store, StoreOptions, Task};
 
 const ROWS: u32 = 500;
 
@@ -104,7 +104,7 @@ struct Writes {
 }
 
 impl SegmentBuilder for Writes {
-    fn build(&self, _: &[f32], _: usize, _: &mut Task<'_>) -> Option<Vec<u8>> {
+    fn build(&self, _: &[f32], _: usize, _: &[Source<'_>], _: &mut Task<'_>) -> Option<Vec<u8>> {
         let (told, answer) = mpsc::channel();
         let (to, key) = (self.to.clone(), format!("during {}", self.answered.lock().unwrap().len()));
         std::thread::spawn(move || told.send(to.write(put(&key, 7)).is_ok()));

@@ -10,13 +10,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{contents, files, open, options, photos, put, spec};
-use fromagerie_storage::{Collection, OpenNote, SegmentBuilder, StorageError, Store, Task};
+use fromagerie_storage::{Collection, OpenNote, SegmentBuilder, Source, StorageError, Store, Task};
 
 /// A graph that is recognised again.
 struct Graph;
 
 impl SegmentBuilder for Graph {
-    fn build(&self, vectors: &[f32], dim: usize, _: &mut Task<'_>) -> Option<Vec<u8>> {
+    fn build(&self, vectors: &[f32], dim: usize, _: &[Source<'_>], _: &mut Task<'_>) -> Option<Vec<u8>> {
         Some(vec![7; vectors.len() / dim * 4])
     }
 }

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 use common::random::Random;
 use common::{delete, files, open};
 use fromagerie_storage::{
-    Batch, Collection, CollectionSpec, Op, Record, SegmentBuilder, StorageError, Store, Task, VectorType, Vectors,
+    Batch, Collection, CollectionSpec, Op, Record, SegmentBuilder, Source, StorageError, Store, Task, VectorType,
+    Vectors,
 };
 use half::f16;
 
@@ -142,7 +143,7 @@ fn what_halves_cannot_hold_is_refused_by_name() {
 struct Seen(Mutex<Vec<Vec<f32>>>);
 
 impl SegmentBuilder for Seen {
-    fn build(&self, vectors: &[f32], dim: usize, _: &mut Task<'_>) -> Option<Vec<u8>> {
+    fn build(&self, vectors: &[f32], dim: usize, _: &[Source<'_>], _: &mut Task<'_>) -> Option<Vec<u8>> {
         assert_eq!(dim, DIM);
         self.0.lock().unwrap().push(vectors.to_vec());
         Some(vec![7; 100])

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use common::{contents, delete, files, open, options, photos, put, record, spec};
 use fromagerie_storage::backend::simulated::SimulatedDisk;
-use fromagerie_storage::{Batch, CollectionSpec, Op, Record, SegmentBuilder, StorageError, Store, StoreOptions, Task};
+use fromagerie_storage::{
+    Batch, CollectionSpec, Op, Record, SegmentBuilder, Source, StorageError, Store, StoreOptions, Task,
+};
 
 #[test]
 fn a_second_opener_is_told_who_holds_the_database() {
@@ -90,7 +92,7 @@ struct Slow {
 }
 
 impl SegmentBuilder for Slow {
-    fn build(&self, _: &[f32], _: usize, _: &mut Task<'_>) -> Option<Vec<u8>> {
+    fn build(&self, _: &[f32], _: usize, _: &[Source<'_>], _: &mut Task<'_>) -> Option<Vec<u8>> {
         self.started.store(true, Ordering::SeqCst);
         while !self.go.load(Ordering::SeqCst) {
             std::thread::yield_now();
@@ -134,7 +136,7 @@ fn writers_and_readers_go_on_during_a_seal() {
 fn a_panicking_builder_costs_the_graph_only() {
     struct Panics;
     impl SegmentBuilder for Panics {
-        fn build(&self, _: &[f32], _: usize, _: &mut Task<'_>) -> Option<Vec<u8>> {
+        fn build(&self, _: &[f32], _: usize, _: &[Source<'_>], _: &mut Task<'_>) -> Option<Vec<u8>> {
             panic!("on purpose")
         }
     }

@@ -14,7 +14,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use common::{contents, files, open, photos, put, spec};
-use fromagerie_storage::{Batch, Op, SegmentBuilder, Task};
+use fromagerie_storage::{Batch, Op, SegmentBuilder, Source, Task};
 
 const CHILD: &str = "FROMAGERIE_MAPPED_CHILD";
 const SIGBUS: i32 = 7;
@@ -22,7 +22,7 @@ const SIGBUS: i32 = 7;
 struct Graph;
 
 impl SegmentBuilder for Graph {
-    fn build(&self, _: &[f32], _: usize, _: &mut Task<'_>) -> Option<Vec<u8>> {
+    fn build(&self, _: &[f32], _: usize, _: &[Source<'_>], _: &mut Task<'_>) -> Option<Vec<u8>> {
         Some(vec![7; 1 << 20])
     }
 }

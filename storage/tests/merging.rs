@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use common::{DIM, OnDrop, contents, delete, open, photos, put, record};
-use fromagerie_storage::{Batch, Collection, Op, SegmentBuilder, StorageError, Store, StoreOptions, Task};
+use fromagerie_storage::{Batch, Collection, Op, SegmentBuilder, Source, StorageError, Store, StoreOptions, Task};
 
 /// Rows that are sealed; eight such segments are merged.
 const SEALED: u32 = 4;
@@ -30,7 +30,7 @@ struct Holds {
 }
 
 impl SegmentBuilder for Holds {
-    fn build(&self, vectors: &[f32], dim: usize, task: &mut Task<'_>) -> Option<Vec<u8>> {
+    fn build(&self, vectors: &[f32], dim: usize, _: &[Source<'_>], task: &mut Task<'_>) -> Option<Vec<u8>> {
         if !task.is_waited_for() {
             self.begun.lock().unwrap().push((vectors.len() / dim) as u32);
             while !self.let_go.load(Ordering::SeqCst) && (task.goes_on(0.5) || !self.gives_up) {
@@ -177,7 +177,7 @@ fn a_merge_of_no_use_is_given_up() {
 fn a_compaction_tells_how_far_a_merge_is() {
     struct Tells;
     impl SegmentBuilder for Tells {
-        fn build(&self, _: &[f32], _: usize, task: &mut Task<'_>) -> Option<Vec<u8>> {
+        fn build(&self, _: &[f32], _: usize, _: &[Source<'_>], task: &mut Task<'_>) -> Option<Vec<u8>> {
             assert!((1..=9).all(|tenths| task.goes_on(tenths as f32 / 10.0)));
             None
         }

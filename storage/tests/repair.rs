@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use common::{contents, copy_dir, delete, files, open, options, photos, put, spec};
 use fromagerie_storage::{
-    Batch, CollectionSpec, Document, Op, Record, RepairReport, SegmentBuilder, StorageError, Store, StoreOptions, Task,
+    Batch, CollectionSpec, Document, Op, Record, RepairReport, SegmentBuilder, Source, StorageError, Store,
+    StoreOptions, Task,
 };
 use limited::Limited;
 
@@ -21,7 +22,7 @@ use limited::Limited;
 struct Graph;
 
 impl SegmentBuilder for Graph {
-    fn build(&self, vectors: &[f32], dim: usize, _: &mut Task<'_>) -> Option<Vec<u8>> {
+    fn build(&self, vectors: &[f32], dim: usize, _: &[Source<'_>], _: &mut Task<'_>) -> Option<Vec<u8>> {
         Some(vec![7; vectors.len() / dim * 4])
     }
 }

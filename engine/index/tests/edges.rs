@@ -9,7 +9,7 @@ use std::cell::Cell;
 use common::{set, truth};
 use fromagerie_index::frozen::{Graph, Scratch};
 use fromagerie_index::hnsw::{Growing, HnswParams, build};
-use fromagerie_index::vamana::{self, VamanaParams};
+use fromagerie_index::vamana::{self, Known, VamanaParams};
 use fromagerie_index::{BuildError, DenseRows, Neighbor, Query, Rows, SearchError};
 
 const SEQUENTIAL: HnswParams = HnswParams { m: 16, ef_construction: 200, parallel: false };
@@ -277,14 +277,14 @@ fn a_watched_build_tells_its_share_and_ends_when_told() {
     let set = set(2_000, 16, 8);
     let rows = set.rows();
     let mut told = Vec::new();
-    let watched = vamana::build_watched(&rows, None, VamanaParams::default(), &mut |share| {
+    let watched = vamana::build_watched(&rows, Known::default(), VamanaParams::default(), &mut |share| {
         told.push(share);
         true
     });
     assert_eq!(watched, vamana::build(&rows, None, VamanaParams::default()));
     assert!(told.len() > 20 && told.is_sorted() && told.iter().all(|share| (0.0..=1.0).contains(share)), "{told:?}");
     let mut asked = 0;
-    let stopped = vamana::build_watched(&rows, None, VamanaParams::default(), &mut |_| {
+    let stopped = vamana::build_watched(&rows, Known::default(), VamanaParams::default(), &mut |_| {
         asked += 1;
         asked < 5
     });

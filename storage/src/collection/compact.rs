@@ -36,7 +36,7 @@ impl Collection {
     }
 
     /// The same, and makes every segment anew, also those in which nothing is dead: what the segment builder adds is
-    /// made again.
+    /// made again, without a look at what it was.
     ///
     /// # Errors
     /// As [`Collection::compact`].
@@ -70,7 +70,7 @@ impl Inner {
         let mut dropped_rows = 0;
         for group in &groups {
             let done = meter.bytes;
-            self.merge(&merging, &group.ids, &mut |share| {
+            self.merge(&merging, &group.ids, all, &mut |share| {
                 meter.reach(&self.dir, done + (group.bytes as f64 * f64::from(share)) as u64);
                 true
             })?;

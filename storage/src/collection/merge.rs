@@ -1,7 +1,7 @@
 //! Merging: several segments of one size become one, and dead rows go.
 //!
-//! Segments are sorted into tiers by live rows, each tier eight times the one below. A tier that is full is merged;
-//! so is a segment of which more than half is dead. A merge may take long: it holds the publisher's lock only to begin and
+//! Segments are sorted into tiers by live rows, each tier eight times the one below. A tier that is full is merged, all that
+//! have gathered in it at once, with the tiers above that this fills; so is a segment of which more than half is dead. A merge may take long: it holds the publisher's lock only to begin and
 //! to end. It reads the segments as the manifest had them when it began; rows that died since are carried over: into the
 //! manifest those whose deaths are published, into memory all (the journal still knows why they died).
 
@@ -16,7 +16,7 @@ use crate::segment::{SegmentView, Task, layout};
 use super::seal::carry_deaths;
 use super::{Inner, Published};
 
-/// Segments of a tier that are merged into one of the next.
+/// Segments of a tier that make it full.
 const FAN_IN: usize = 8;
 
 /// The merger's lock. Who lets go of it asks for the merges that were asked for meanwhile.
@@ -98,7 +98,7 @@ impl Inner {
             self.check_room(&sources)?;
             let ids: Vec<u64> = sources.iter().map(SegmentView::id).collect();
             drop(sources);
-            let merged = self.merge(merging, &ids, &mut |_| !self.root.background.is_closing());
+            let merged = self.merge(merging, &ids, false, &mut |_| !self.root.background.is_closing());
             if let Err(error) = merged {
                 if error.damage().is_some() {
                     // Left as they are: what can be read still is, and `verify` names what cannot.
@@ -113,16 +113,18 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes one segment of the live rows of others, and publishes it in their place. `goes_on` is told what share is
+    /// Makes one segment of the live rows of others, and publishes it in their place; `anew` without a look at what the builder
+    /// made of those. `goes_on` is told what share is
     /// done, and says whether it is still wanted. Nobody else takes segments away meanwhile: that is what the lock is for.
     pub(super) fn merge(
         &self,
         _: &Merging<'_>,
         ids: &[u64],
+        anew: bool,
         goes_on: &mut (dyn FnMut(f32) -> bool + Send),
     ) -> Result<(), StorageError> {
         let mut goes_on = |share| !self.merge_unwanted.load(Ordering::SeqCst) && goes_on(share);
-        let mut task = Task::in_background(&mut goes_on);
+        let mut task = Task::in_background(&mut goes_on).anew(anew);
         task.check(&self.name)?;
         let (segment, sources) = self.begin_merge(ids)?;
         let new = self.build_segment(segment, &sources, &mut task);
@@ -181,16 +183,30 @@ impl Inner {
         {
             return Some(vec![SegmentView::clone(mostly_dead)]);
         }
-        let tier_of = |view: &SegmentView| tier(u64::from(view.live_rows()), self.root.options.seal_rows as u64);
-        let mut tiers: Vec<u32> = candidates.iter().map(|view| tier_of(view)).collect();
+        let tier_of = |rows: u64| tier(rows, self.root.options.seal_rows as u64);
+        let rows_of = |view: &&SegmentView| u64::from(view.live_rows());
+        let mut tiers: Vec<u32> = candidates.iter().map(|view| tier_of(rows_of(view))).collect();
         tiers.sort_unstable();
         tiers.dedup();
-        for tier in tiers {
-            let full: Vec<SegmentView> =
-                candidates.iter().filter(|view| tier_of(view) == tier).take(FAN_IN).map(|&view| view.clone()).collect();
-            let rows: u64 = full.iter().map(|view| u64::from(view.live_rows())).sum();
-            if full.len() == FAN_IN && rows <= limit {
-                return Some(full);
+        for &lowest in &tiers {
+            let (mut chosen, mut rows) = (Vec::new(), 0);
+            for &tier in tiers.iter().filter(|&&tier| tier >= lowest) {
+                // What the lower ones become counts in its tier.
+                let fills = usize::from(!chosen.is_empty() && tier_of(rows) == tier);
+                let own = candidates.iter().filter(|view| tier_of(rows_of(view)) == tier);
+                let own = own.scan(rows, |rows, view| {
+                    *rows += rows_of(view);
+                    (*rows <= limit).then_some(*view)
+                });
+                let own: Vec<&SegmentView> = own.collect();
+                if own.len() + fills < FAN_IN {
+                    break;
+                }
+                rows += own.iter().map(rows_of).sum::<u64>();
+                chosen.extend(own);
+            }
+            if !chosen.is_empty() {
+                return Some(chosen.into_iter().cloned().collect());
             }
         }
         None

@@ -96,10 +96,10 @@ fn write(
     let dim = header.dim as usize;
     let graph = match header.vector_type {
         _ if !guarded.wants_graph(header.rows) => None,
-        VectorType::F32 => guarded.graph(&map_floats(backend, path, vectors)?, dim, task)?,
+        VectorType::F32 => guarded.graph(&map_floats(backend, path, vectors)?, dim, sources, task)?,
         VectorType::F16 => {
             let scratch = Scratch::write(backend, path, vectors)?;
-            guarded.graph(&map_floats(backend, &scratch.path, scratch.part)?, dim, task)?
+            guarded.graph(&map_floats(backend, &scratch.path, scratch.part)?, dim, sources, task)?
         }
     };
     write_keys(&mut writer, &rows)?;

@@ -5,21 +5,29 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::StorageError;
 
+use super::SegmentView;
+
 /// What a builder is told of the segment that it works for, and tells of its work.
 pub struct Task<'a> {
     share: f32,
+    anew: bool,
     goes_on: Option<&'a mut (dyn FnMut(f32) -> bool + Send)>,
 }
 
 impl<'a> Task<'a> {
     /// Of a seal, a large batch or a repair: somebody waits for it.
     pub fn waited_for() -> Task<'a> {
-        Task { share: 0.0, goes_on: None }
+        Task { share: 0.0, anew: false, goes_on: None }
     }
 
     /// Of a merge, which `goes_on` is told what share is done of, and says whether it is still wanted.
     pub fn in_background(goes_on: &'a mut (dyn FnMut(f32) -> bool + Send)) -> Task<'a> {
-        Task { share: 0.0, goes_on: Some(goes_on) }
+        Task { share: 0.0, anew: false, goes_on: Some(goes_on) }
+    }
+
+    /// The same, and whether the builder is to make its parts without a look at those of the sources.
+    pub(crate) fn anew(self, anew: bool) -> Task<'a> {
+        Task { anew, ..self }
     }
 
     /// Whether somebody waits for it; else all who wait come first, searches too.
@@ -51,11 +59,53 @@ impl fmt::Debug for Task<'_> {
     }
 }
 
+/// A segment whose live rows go into the one that is being made.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'s> {
+    view: &'s SegmentView,
+    /// The row that its first live row becomes; the others follow.
+    first: u32,
+}
+
+impl<'s> Source<'s> {
+    /// Each with the place of its rows behind those of the ones before.
+    pub(super) fn all(views: &'s [SegmentView]) -> Vec<Source<'s>> {
+        let place = |first: &mut u32, view: &'s SegmentView| {
+            let source = Source { view, first: *first };
+            *first += view.live_rows();
+            Some(source)
+        };
+        views.iter().scan(0, place).collect()
+    }
+
+    /// Rows that go into the new segment.
+    #[must_use]
+    pub fn live_rows(&self) -> u32 {
+        self.view.live_rows()
+    }
+
+    /// Its graph; none also when that is damaged.
+    #[must_use]
+    pub fn graph(&self) -> Option<&'s [u8]> {
+        self.view.graph().ok().flatten()
+    }
+
+    /// For each of its rows the row that it becomes; `u32::MAX` for one that is dead.
+    #[must_use]
+    pub fn rows(&self) -> Vec<u32> {
+        let mut rows = vec![u32::MAX; self.view.rows() as usize];
+        self.view.live().zip(self.first..).for_each(|(row, now)| rows[row as usize] = now);
+        rows
+    }
+}
+
 /// Makes the caller's parts of a segment that is being sealed.
 pub trait SegmentBuilder: Send + Sync {
-    /// Graph bytes over `vectors` (as single floats, however they are kept), `[rows, dim]`, row `n` of the segment being row `n` here; none for no graph. A panic
-    /// counts as none: the segment is then scanned exactly. A long build tells `task` how far it is, and ends when it does not go on.
-    fn build(&self, vectors: &[f32], dim: usize, task: &mut Task<'_>) -> Option<Vec<u8>>;
+    /// Graph bytes over `vectors` (as single floats, however they are kept), `[rows, dim]`, row `n` of the segment being row `n` here; none for no graph.
+    /// `sources` are what the rows come from, in their order, or nothing when all is to be made anew: a graph over many of the rows
+    /// saves work. A panic counts as none: the segment
+    /// is then scanned exactly. A long build tells `task` how far it is, and ends when it does not go on.
+    fn build(&self, vectors: &[f32], dim: usize, sources: &[Source<'_>], task: &mut Task<'_>) -> Option<Vec<u8>>;
 
     /// Whether segments of so many rows may get a graph at all: where not, nothing is prepared for it.
     fn wants(&self, _rows: usize) -> bool {
@@ -101,10 +151,12 @@ impl Guarded<'_> {
         &self,
         vectors: &[f32],
         dim: usize,
+        sources: &[SegmentView],
         task: &mut Task<'_>,
     ) -> Result<Option<Vec<u8>>, StorageError> {
         let panicked = "the segment builder panicked: this segment has no graph";
-        let graph = self.guard(panicked, || self.builder?.build(vectors, dim, task));
+        let sources = if task.anew { Vec::new() } else { Source::all(sources) };
+        let graph = self.guard(panicked, || self.builder?.build(vectors, dim, &sources, task));
         task.check(self.collection).map(|()| graph)
     }
 

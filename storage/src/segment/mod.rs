@@ -19,7 +19,7 @@ pub(crate) mod vectors;
 mod view;
 
 pub(crate) use builder::Guarded;
-pub use builder::{PayloadLister, SegmentBuilder, Task};
+pub use builder::{PayloadLister, SegmentBuilder, Source, Task};
 pub use in_order::InOrder;
 pub use vectors::Vectors;
 pub use view::SegmentView;

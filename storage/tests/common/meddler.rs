@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fromagerie_storage::{Batch, Collection, Op, SegmentBuilder, StorageError, Task};
+use fromagerie_storage::{Batch, Collection, Op, SegmentBuilder, Source, StorageError, Task};
 
 use super::record;
 
@@ -20,7 +20,7 @@ pub static MEDDLED: AtomicU64 = AtomicU64::new(0);
 struct Meddler;
 
 impl SegmentBuilder for Meddler {
-    fn build(&self, _: &[f32], _: usize, task: &mut Task<'_>) -> Option<Vec<u8>> {
+    fn build(&self, _: &[f32], _: usize, _: &[Source<'_>], task: &mut Task<'_>) -> Option<Vec<u8>> {
         if task.is_waited_for() {
             return None;
         }

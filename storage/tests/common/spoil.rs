@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fromagerie_storage::{
-    Batch, Collection, CollectionSpec, Document, Op, OpenNote, Receipt, Record, SegmentBuilder, StorageError, Store,
-    Task, VectorType,
+    Batch, Collection, CollectionSpec, Document, Op, OpenNote, Receipt, Record, SegmentBuilder, Source, StorageError,
+    Store, Task, VectorType,
 };
 
 use super::common::{options, tempdir};
@@ -41,7 +41,7 @@ pub enum Noticed {
 struct Graph;
 
 impl SegmentBuilder for Graph {
-    fn build(&self, vectors: &[f32], dim: usize, _: &mut Task<'_>) -> Option<Vec<u8>> {
+    fn build(&self, vectors: &[f32], dim: usize, _: &[Source<'_>], _: &mut Task<'_>) -> Option<Vec<u8>> {
         Some(graph_of(vectors.len() / dim))
     }
 }

@@ -23,12 +23,7 @@ pub(crate) struct Walk<'w> {
 }
 
 impl<'w> Walk<'w> {
-    /// Walks that start at an entry.
-    pub(crate) fn over(links: Links<'w>) -> Self {
-        Self::from_posts(links, Posts::default())
-    }
-
-    /// Walks that start at posts, if there are any.
+    /// Walks that start at posts, or where there are none at an entry.
     pub(crate) fn from_posts(links: Links<'w>, posts: Posts<'w>) -> Self {
         Self { links, kernel: Kernel::best(), posts, look: posts.look(), far: NEVER }
     }

@@ -9,7 +9,7 @@ use fromagerie_kernels::{Kernel, dot};
 use rayon::prelude::*;
 
 use super::plan::{Plan, Worker};
-use super::push;
+use super::{push, scan};
 use crate::Rows;
 use crate::frozen::{Calibration, DEGREES, LOOK_AFTER, Prepared, RANKS, Rule, TARGETS, Walk, rest_bytes};
 
@@ -24,9 +24,9 @@ const FAR: usize = 40;
 /// Answers looked for.
 const K: usize = 10;
 /// Candidates by codes among which the true answers are looked for.
-const CANDIDATES: usize = 64;
+pub(super) const CANDIDATES: usize = 64;
 /// Ranks whose scores are looked at, at most.
-const RANK_MAX: usize = 1 << (RANKS - 1);
+pub(super) const RANK_MAX: usize = 1 << (RANKS - 1);
 /// Beams that are tried, narrowest first.
 const BEAMS: [usize; 22] = [2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 512, 1024];
 /// Standard deviations that an error by both levels is taken for.
@@ -64,7 +64,7 @@ pub(super) fn calibrate<R: Rows + Sync + ?Sized>(
     }
     let own: Vec<u32> = (0..nodes as u32).step_by(nodes.div_ceil(SAMPLE)).collect();
     let walk = plan.walk();
-    let own = own.par_iter().map(|node| probe(plan, walk, plan.vector(*node), Some(*node))).collect::<Vec<_>>();
+    let own = probes(plan, walk, own.into_iter().map(|node| (plan.vector(node), Some(node))).collect());
     for (at, gap) in calibration.gaps.iter_mut().enumerate() {
         *gap = own.iter().map(|probe| probe.gaps[at]).sum::<f32>() / own.len() as f32;
     }
@@ -72,11 +72,10 @@ pub(super) fn calibrate<R: Rows + Sync + ?Sized>(
     let walk = walk.far_below(calibration.far_from_posts());
     let asked: Vec<_> = training.map_or_else(Vec::new, |training| {
         let (from, count) = (training.len() - left_out(training.len()), training.len());
-        (from as u32..count as u32).into_par_iter().map(|row| probe(plan, walk, training.row(row), None)).collect()
+        probes(plan, walk, (from as u32..count as u32).map(|row| (training.row(row), None)).collect())
     });
     let pushed = push::away(plan, PUSHED);
-    let pushed = pushed.par_chunks_exact(plan.rows.dim()).map(|vector| probe(plan, walk, vector, None));
-    let pushed: Vec<_> = pushed.collect();
+    let pushed = probes(plan, walk, pushed.chunks_exact(plan.rows.dim()).map(|vector| (vector, None)).collect());
     part(&pushed, &mut calibration);
     for degree in 0..DEGREES {
         let (of_own, of_asked) = (of_degree(&own, degree, &calibration), of_degree(&asked, degree, &calibration));
@@ -173,31 +172,30 @@ fn errors<R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>) -> (f32, f32) {
     (SURE_COARSE * deviation(coarse), (SURE * deviation(fine)).max(worst))
 }
 
-/// The true answers of a query, found by scanning all codes and computing the best from their rows.
+/// Asks with each of `queries` (and the node to leave out): the true answers are found by scanning all codes and computing the
+/// best from their rows.
+fn probes<'p, R: Rows + Sync + ?Sized>(
+    plan: &Plan<'_, R>,
+    walk: Walk<'_>,
+    queries: Vec<(&'p [f32], Option<u32>)>,
+) -> Vec<Probe<'p>> {
+    let scanned = queries.par_chunks(scan::TOGETHER).flat_map_iter(|queries| scan::best(plan, queries));
+    let scanned: Vec<_> = scanned.collect();
+    let probes = queries.into_par_iter().zip(scanned);
+    probes.map(|((vector, own), scanned)| probe(plan, walk, (vector, own), scanned)).collect()
+}
+
 fn probe<'p, R: Rows + Sync + ?Sized>(
     plan: &Plan<'_, R>,
     walk: Walk<'_>,
-    vector: &'p [f32],
-    own: Option<u32>,
+    (vector, own): (&'p [f32], Option<u32>),
+    scanned: Vec<(f32, u32)>,
 ) -> Probe<'p> {
-    let (links, kernel) = (plan.links(), Kernel::best());
-    let mut prepared = Prepared::default();
-    prepared.prepare(&plan.grid, vector);
-    let others = (0..links.nodes as u32).filter(|node| Some(*node) != own);
-    let mut scored: Vec<(i32, u32)> =
-        others.map(|node| (kernel.int4.dot(prepared.coarse(), links.code(node)), node)).collect();
-    let ranks = if own.is_some() { RANK_MAX } else { CANDIDATES }.min(scored.len());
-    if ranks < scored.len() {
-        scored.select_nth_unstable_by(ranks, |a, b| b.cmp(a));
-    }
-    scored.truncate(ranks);
-    scored.sort_unstable_by(|a, b| b.cmp(a));
     let mut gaps = [0.0; RANKS];
     for (at, gap) in gaps.iter_mut().enumerate() {
-        let rank = scored[((1 << at) - 1).min(ranks - 1)];
-        *gap = prepared.score(scored[0].0) - prepared.score(rank.0);
+        *gap = scanned[0].0 - scanned[((1 << at) - 1).min(scanned.len() - 1)].0;
     }
-    let near = scored.iter().take(CANDIDATES).map(|(_, node)| (dot(vector, plan.vector(*node)), *node));
+    let near = scanned.iter().take(CANDIDATES).map(|(_, node)| (dot(vector, plan.vector(*node)), *node));
     let mut near: Vec<(f32, u32)> = near.collect();
     near.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let nearness = plan.with_worker(|worker| {

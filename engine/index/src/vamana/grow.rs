@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::plan::{Plan, fill, find, neighbours};
 use super::posts;
 use super::random::random;
-use crate::frozen::{NODES_PER_POST, Rule, Walk};
+use crate::frozen::{NODES_PER_POST, Rule};
 use crate::{BuildError, Rows};
 
 /// Of all nodes, one in this many joins at a time, at most.
@@ -15,25 +15,31 @@ const CHUNK: usize = 32;
 /// Lists that a thread gives links back to at a time.
 const LISTS: usize = 512;
 
-/// Adds all nodes to an empty plan; tells `goes_on` after each batch what share has joined.
+/// Adds those nodes to a plan that have not `joined` yet; tells `goes_on` after each batch what share of all has.
 ///
 /// # Errors
 /// [`BuildError::Stopped`] when that is false.
 pub(super) fn grow<R: Rows + Sync + ?Sized>(
     plan: &mut Plan<'_, R>,
+    joined: &[bool],
     goes_on: &mut dyn FnMut(f32) -> bool,
 ) -> Result<(), BuildError> {
-    let order = shuffled(plan.nodes.len() as u32, plan.entry, plan.params.seed);
+    let (order, before) = order(plan, joined);
+    let (old, new) = order.split_at(before);
     let most = (order.len() / BATCHES_MIN).max(1);
     // The first to join are a fair sample of all, and from then on whoever looks for its neighbours starts near them: in
     // a large graph a walk from the entry may end among strangers.
-    let first = order.len() / NODES_PER_POST;
-    plan.posts = posts::of_nodes(plan, order[..first].iter().copied());
-    let mut joined = 1;
+    let sample = &old[..old.len() / NODES_PER_POST];
+    let first = order.len() / NODES_PER_POST - sample.len();
+    plan.posts = posts::of_nodes(plan, sample.iter().copied());
+    let (mut joined, mut sampled) = (before, false);
     while joined < order.len() {
         let batch = &order[joined..order.len().min(joined + joined.min(most))];
-        let walk = if joined < first { Walk::over(plan.links()) } else { plan.walk().for_good() };
-        let links = look(plan, walk, batch);
+        if !sampled && joined >= before + first {
+            plan.posts = posts::of_nodes(plan, sample.iter().chain(&new[..first]).copied());
+            sampled = true;
+        }
+        let links = look(plan, batch);
         for (from, to) in links.chunk_by(|a, b| a.0 == b.0).map(|list| (list[0].0, list)) {
             let near: Vec<u32> = to.iter().map(|(_, to)| *to).collect();
             let start = from as usize * plan.degree;
@@ -49,8 +55,8 @@ pub(super) fn grow<R: Rows + Sync + ?Sized>(
 }
 
 /// The neighbours that each node of a batch chooses, as pairs of the node and one of them, in the batch's order.
-fn look<R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>, walk: Walk<'_>, batch: &[u32]) -> Vec<(u32, u32)> {
-    let width = plan.params.beam.max(plan.params.degree);
+fn look<R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>, batch: &[u32]) -> Vec<(u32, u32)> {
+    let (walk, width) = (plan.walk().for_good(), plan.params.beam.max(plan.params.degree));
     let rule = Rule::fixed(width);
     let chunks = batch.par_chunks(CHUNK).map(|chunk| {
         plan.with_worker(|worker| {
@@ -97,6 +103,17 @@ fn give_back<R: Rows + Sync + ?Sized>(plan: &mut Plan<'_, R>, mut links: Vec<(u3
         });
     });
     plan.lists = lists;
+}
+
+/// All nodes: those that have joined, or the entry, then the others, both in an order that the seed chooses. And how many
+/// have joined.
+fn order<R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>, joined: &[bool]) -> (Vec<u32>, usize) {
+    let order = shuffled(plan.nodes.len() as u32, plan.entry, plan.params.seed);
+    let (mut old, new): (Vec<u32>, Vec<u32>) =
+        order.into_iter().partition(|node| joined.get(*node as usize).is_some_and(|joined| *joined));
+    let count = old.len().max(1).min(plan.nodes.len());
+    old.extend(new);
+    (old, count)
 }
 
 /// The entry, then all other nodes in an order that the seed chooses.

@@ -5,24 +5,27 @@
 //! that overflow are pruned again. Nodes join in batches that double (Dobson et al. 2023, ParlayANN, arXiv:2305.04359):
 //! a batch only reads the graph of those before it, so any number of threads writes the very same bytes.
 //!
-//! Everything is measured on codes of half a byte an element. `plan` holds what the steps share, `grow` adds the
-//! batches, `prune` chooses, `twins` keeps equal vectors out, `connect` leaves no node without a way to it, `learn`
+//! Everything is measured on codes of half a byte an element. `plan` holds what the steps share, `part` keeps
+//! the links of a graph that is there, `grow` adds the batches, `prune` chooses, `twins` keeps equal vectors out, `connect` leaves no node without a way to it, `learn`
 //! links the answers of training queries, and `calibrate` measures what the graph can do, for queries that `push` makes too.
 
 mod calibrate;
 mod connect;
 mod grow;
 mod learn;
+mod part;
 mod plan;
 mod posts;
 mod prune;
 mod push;
 mod random;
+mod scan;
 mod twins;
 
 use crate::build_error::check_unit;
 use crate::frozen::{Draft, Kind, NODES_MAX, NODES_PER_POST, order};
 use crate::{BuildError, Rows};
+pub use part::Part;
 use plan::Plan;
 
 /// The share of a build that is done when all nodes have joined, about.
@@ -64,7 +67,16 @@ pub fn build<R: Rows + Sync + ?Sized>(
     training: Option<&(dyn Rows + Sync)>,
     params: VamanaParams,
 ) -> Result<Vec<u8>, BuildError> {
-    build_watched(rows, training, params, &mut |_| true)
+    build_watched(rows, Known { training, ..Known::default() }, params, &mut |_| true)
+}
+
+/// What a builder may know besides the rows.
+#[derive(Clone, Copy, Default)]
+pub struct Known<'k> {
+    /// A graph over some of the rows, whose links are kept; the others join it.
+    pub part: Option<Part<'k>>,
+    /// Queries like those to come (text, where rows are images), of unit length.
+    pub training: Option<&'k (dyn Rows + Sync)>,
 }
 
 /// The same, and tells `goes_on` now and then what share is done, from 0 to 1; when that is false, the build ends.
@@ -73,7 +85,7 @@ pub fn build<R: Rows + Sync + ?Sized>(
 /// As [`build`], and [`BuildError::Stopped`].
 pub fn build_watched<R: Rows + Sync + ?Sized>(
     rows: &R,
-    training: Option<&(dyn Rows + Sync)>,
+    known: Known<'_>,
     params: VamanaParams,
     goes_on: &mut dyn FnMut(f32) -> bool,
 ) -> Result<Vec<u8>, BuildError> {
@@ -84,7 +96,7 @@ pub fn build_watched<R: Rows + Sync + ?Sized>(
         return Err(BuildError::TooLarge { rows: rows.len() });
     }
     (0..rows.len() as u32).try_for_each(|row| check_unit(row, rows.row(row)))?;
-    let training = training.filter(|training| !training.is_empty());
+    let training = known.training.filter(|training| !training.is_empty());
     if let Some(training) = training
         && training.dim() != rows.dim()
     {
@@ -92,7 +104,8 @@ pub fn build_watched<R: Rows + Sync + ?Sized>(
     }
     let (nodes, twins) = twins::split(rows);
     let mut plan = Plan::new(rows, nodes, params, training.is_some());
-    grow::grow(&mut plan, &mut |share| goes_on(GROWN * share))?;
+    let joined = known.part.map_or_else(Vec::new, |part| part::keep(&mut plan, &twins, part));
+    grow::grow(&mut plan, &joined, &mut |share| goes_on(GROWN * share))?;
     let learned = training.map_or(0, |training| learn::learn(&mut plan, training));
     if !goes_on(LEARNED) {
         return Err(BuildError::Stopped);

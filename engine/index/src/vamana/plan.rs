@@ -46,10 +46,8 @@ impl<'r, R: Rows + Sync + ?Sized> Plan<'r, R> {
     /// A graph whose links are there, in lists of at most `widest`.
     pub(super) fn of(rows: &'r R, nodes: Vec<u32>, twins: &Twins, lists: &Lists, widest: usize) -> Self {
         let degree = widest.max(1).next_multiple_of(16);
-        let mut node_of = vec![0; rows.len()];
-        (0..).zip(&nodes).for_each(|(node, row)| node_of[*row as usize] = node);
-        twins.iter().for_each(|(node, rows)| rows.iter().for_each(|row| node_of[*row as usize] = *node));
         let mut plan = Self::empty(rows, nodes, VamanaParams::default(), (degree, degree));
+        let node_of = plan.node_of_rows(twins);
         plan.entry = node_of.get(lists.entry as usize).copied().unwrap_or(0);
         for (node, slots) in (0..).zip(plan.lists.chunks_exact_mut(degree)) {
             let near = lists.near[plan.nodes[node as usize] as usize].iter().map(|row| node_of[*row as usize]);
@@ -71,6 +69,14 @@ impl<'r, R: Rows + Sync + ?Sized> Plan<'r, R> {
         let workers = Mutex::default();
         let posts = ChosenPosts::default();
         Self { rows, nodes, params, grid, codes, codes_from, lists, degree, grown, entry: 0, posts, workers }
+    }
+
+    /// The node that stands for each row.
+    pub(super) fn node_of_rows(&self, twins: &Twins) -> Vec<u32> {
+        let mut node_of = vec![0; self.rows.len()];
+        (0..).zip(&self.nodes).for_each(|(node, row)| node_of[*row as usize] = node);
+        twins.iter().for_each(|(node, rows)| rows.iter().for_each(|row| node_of[*row as usize] = *node));
+        node_of
     }
 
     /// The graph so far, as a walk sees it.
@@ -116,6 +122,8 @@ pub(super) struct Worker {
     pub(super) prepared: Prepared,
     pub(super) candidates: Vec<Candidate>,
     pub(super) kept: Vec<u32>,
+    /// Products of a candidate that is kept with those behind it.
+    pub(super) between: Vec<i32>,
 }
 
 /// A node that may become a neighbour, and its score with the one whose neighbour it may become.

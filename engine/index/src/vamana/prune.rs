@@ -2,7 +2,7 @@
 
 use super::plan::{Candidate, Plan, Worker};
 use crate::Rows;
-use fromagerie_kernels::Kernel;
+use fromagerie_kernels::{Kernel, prefetch};
 
 impl<R: Rows + Sync + ?Sized> Plan<'_, R> {
     /// Chooses from `worker.candidates` into `worker.kept`, nearest first, at most `params.degree`.
@@ -10,7 +10,7 @@ impl<R: Rows + Sync + ?Sized> Plan<'_, R> {
     /// A candidate goes when one that is kept is nearer to it than the node is, by the factor `alpha` in squared
     /// distance; between unit vectors that is `2 - 2 * score`. Source: Subramanya et al. 2019, Algorithm 2.
     pub(super) fn prune(&self, worker: &mut Worker) {
-        let Worker { prepared, candidates, kept, .. } = worker;
+        let Worker { prepared, candidates, kept, between, .. } = worker;
         candidates.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.node.cmp(&b.node)));
         candidates.dedup_by_key(|candidate| candidate.node);
         kept.clear();
@@ -21,12 +21,18 @@ impl<R: Rows + Sync + ?Sized> Plan<'_, R> {
             let near = candidates[first].node;
             kept.push(near);
             first += 1;
+            // Rows are all over memory, and the next to be kept is mostly one of the next two.
+            candidates[first..left].iter().take(2).for_each(|next| prefetch(self.vector(next.node)));
             prepared.prepare(&self.grid, self.vector(near));
+            between.clear();
+            let code = |candidate: Candidate| links.code(candidate.node);
+            kernel
+                .int4
+                .dot_ready(prepared.coarse(), &candidates[first..left], code, |_, product| between.push(product));
             let mut stay = first;
-            for at in first..left {
+            for (at, product) in (first..left).zip(&*between) {
                 let candidate = candidates[at];
-                let between = prepared.score(kernel.int4.dot(prepared.coarse(), links.code(candidate.node)));
-                if self.params.alpha * (1.0 - between) > 1.0 - candidate.score {
+                if self.params.alpha * (1.0 - prepared.score(*product)) > 1.0 - candidate.score {
                     candidates[stay] = candidate;
                     stay += 1;
                 }
@@ -38,10 +44,20 @@ impl<R: Rows + Sync + ?Sized> Plan<'_, R> {
     /// Chooses among `nodes` the neighbours of `node`, into `worker.kept`.
     pub(super) fn prune_list(&self, node: u32, nodes: impl Iterator<Item = u32>, worker: &mut Worker) {
         worker.prepared.prepare(&self.grid, self.vector(node));
-        let (links, kernel, prepared) = (self.links(), Kernel::best(), &worker.prepared);
-        let score = |near| prepared.score(kernel.int4.dot(prepared.coarse(), links.code(near)));
-        worker.candidates.clear();
-        worker.candidates.extend(nodes.map(|node| Candidate { node, score: score(node) }));
+        let Worker { prepared, candidates, kept, .. } = &mut *worker;
+        let (links, kernel) = (self.links(), Kernel::best());
+        kept.clear();
+        kept.extend(nodes);
+        kept.iter().for_each(|near| prefetch(links.code(*near)));
+        candidates.clear();
+        kernel.int4.dot_ready(
+            prepared.coarse(),
+            kept,
+            |near| links.code(near),
+            |node, product| {
+                candidates.push(Candidate { node, score: prepared.score(product) });
+            },
+        );
         self.prune(worker);
     }
 }
