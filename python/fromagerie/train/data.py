@@ -32,6 +32,7 @@ TEST_PICTURES, VALIDATION_PICTURES, SEED = 1066, 600, 7
 def fetch(folder: Path) -> None:
     """Downloads and unpacks what is missing, through `npm pack` and `apt-get download`."""
     folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()  # the commands run in it
     wanted = [(f"@iconify-json/{name}", version) for name, (version, _) in sources.ICONS.items()] + [EMOJIBASE]
     for name, version in wanted:
         target = folder / name.split("/")[-1]
@@ -42,6 +43,7 @@ def fetch(folder: Path) -> None:
     for name in DEBIAN:
         if not list(folder.glob(f"{name}_*.deb")):
             subprocess.run(["apt-get", "download", name], cwd=folder, check=True, capture_output=True)
+        if not (folder / "debian/usr/share/doc" / name).exists():
             subprocess.run(["dpkg-deb", "-x", str(next(folder.glob(f"{name}_*.deb"))), "debian"], cwd=folder, check=True)
 
 

@@ -29,14 +29,14 @@ from typing import Callable, Dict, List
 import numpy as np
 import torch
 
-from . import captioning, features, regression
+from . import captioning, features, regression, ret_row, states
 from .captions import content, words_of
 from .config import read_config
 from .data import CORE, SEED, TEST_PICTURES, load
-from .fit import shape_of, start
+from .fit import start
 from .joint import Joint, train
 from .lm import load_lm
-from .maps import Written
+from .maps import Written, shape_of
 from .metrics import ranks, recall
 from .prepare import prepare
 from .problem import Cache, Pairs, scores
@@ -144,18 +144,21 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     config, rows, split = read_config(), load(args.data), args.split
     if args.look:
-        prepare(args.data, {**config, "without": [*config["without"], "tuxpaint"]}, ["look"], list(PHOTOGRAPHS))
-        cache, maps = Cache(args.data, config["encoders"], config["layers"]), Written(args.look)
+        maps = Written(args.look)
+        row = maps.tensors["ret_input_embedding"]
+        prepare(args.data, {**config, "without": [*config["without"], "tuxpaint"]}, row, ["look"], list(PHOTOGRAPHS))
+        cache = Cache(args.data, config["encoders"], config["layers"], states.known(args.data, row, config["layers"]))
         stamps = args.data / "packages/debian/usr/share/tuxpaint/stamps"
         seen = np.concatenate([features.encode([str(stamps / p) for p in PHOTOGRAPHS.values()], e) for e in config["encoders"]], 1)
         for wording in config["wordings"]:
             print(wording, json.dumps(look(cache, maps, wording, seen)), flush=True)
         print(json.dumps(describe(cache, maps), indent=1))
         return
-    prepare(args.data, config, ["train", "validation", "test"] + (["purged"] if split in LEAKY else []))
+    row = ret_row.trained(args.data, config)
+    prepare(args.data, config, row, ["train", "validation", "test"] + (["purged"] if split in LEAKY else []))
     if split in (*LEAKY, "style"):
         rows, split = resplit(args.data, rows, split), "test"
-    cache = Cache(args.data, config["encoders"], config["layers"], rows)
+    cache = Cache(args.data, config["encoders"], config["layers"], states.known(args.data, row, config["layers"]), rows)
     pictures = cache.pictures([split])
     print(f"{args.split}: {len(pictures)} captions, {sum(map(len, pictures.values()))} pictures")
     for name, row in table(cache, config, split, args.seeds).items():

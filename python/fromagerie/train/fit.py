@@ -2,7 +2,7 @@
 
     python -m fromagerie.train demo --data .cache/train-data --out python/fromagerie/demo
 
-What is missing of the data, features and states is computed first. Then:
+What is missing of the data and features is computed first, then `[RET]`'s input row (`ret_row.py`) and the states read with it. Then:
   1. the start, in closed form on what is cached: retrieval (`regression.py`) and visual tokens (`captioning.start`);
   2. FROMAGe's weighted sum of captioning and InfoNCE from there on (`joint.py`);
   3. the decision: `[RET]`'s output row against the model's own vocabulary (`decision.py`).
@@ -23,24 +23,18 @@ from typing import Optional, Sequence, Tuple
 import numpy as np
 import torch
 
-from . import captioning, decision, dialogues, regression, wordings
+from . import captioning, decision, dialogues, regression, ret_row, states, wordings
 from .config import CONFIG, read_config
 from .data import report
 from .joint import Joint, train
 from .judge import Judge
 from .lm import generate, load_lm
-from .maps import Maps, Shape, write
+from .maps import Maps, shape_of, write
 from .prepare import prepare
 from .problem import Cache, Pairs
 from .retrieval import Contrast
 
 EVERYTHING = ("train", "validation", "test", "purged")
-
-
-def shape_of(config: dict, features: int) -> Shape:
-    """The maps' shape by the settings; `features`: numbers a picture."""
-    numbers = {k: config[k] for k in ("dim", "text_hidden", "visual_width", "token_width", "visual_tokens")}
-    return Shape(encoders=tuple(config["encoders"]), layers=tuple(config["layers"]), features=features, **numbers)
 
 
 def start(cache: Cache, config: dict, splits: Sequence[str], hide: Sequence[str]) -> Tuple[Pairs, Maps]:
@@ -99,9 +93,10 @@ def main(args: argparse.Namespace) -> None:
 def run(data: Path, out: Path, config: dict, splits: Sequence[str]) -> None:
     """All stages; see the module's head."""
     started, hidden = time.time(), [s for s in ("validation", "test") if s not in splits]
-    prepare(data, config, [*splits, *hidden])
-    cache = Cache(data, config["encoders"], config["layers"])
     lm, encode, tokenizer = load_lm()
+    lm.ret = ret_row.trained(data, config)
+    prepare(data, config, lm.ret, [*splits, *hidden])
+    cache = Cache(data, config["encoders"], config["layers"], states.known(data, lm.ret, config["layers"]))
     pairs, maps = start(cache, config, splits, hidden)
     captions = start_tokens(maps, pairs, config["ridge_tokens"], lm, encode)
     judge = Judge.of(cache, config, lm, encode) if "validation" in hidden else None

@@ -4,7 +4,7 @@ Every step draws a batch of captions for the frozen language model and a much la
 losses by weight and takes one AdamW step (0.9, 0.95; warm-up, then linear decay; clipping; learnable temperature). A batch of
 captions costs thirty times a batch of InfoNCE, so the sum may hold it at every `captioning_every`-th step only. Rates are
 relative: a matrix moves by its rate times the root mean square it starts with. A branch given as None is not computed.
-`[RET]`'s input embedding stays fixed, so retrieval's states stay cached.
+`[RET]`'s input row was trained before (`ret_row.py`) and stays, so retrieval's states stay cached.
 
 Source: Koh, Salakhutdinov, Fried 2023 (arXiv:2301.13823). Read next: `captioning.py`, `retrieval.py`, `regression.py` (the start).
 """
@@ -37,6 +37,7 @@ class Joint:
     contrast_batch: int = 512
     captioning_rate: float = 0.02
     contrast_rate: float = 0.02
+    row_rate: float = 0.02
     scale_rate: float = 0.002
     captioning_weight: float = 1.0
     contrast_weight: float = 1.0
@@ -47,12 +48,13 @@ class Joint:
     seed: int = 0
 
 
-def groups(maps: Maps, s: Joint, captions: bool, contrast: bool) -> List[dict]:
+def groups(maps: Maps, s: Joint, captions: bool, contrast: Optional[Contrast]) -> List[dict]:
     """The optimiser's parameter groups, each at its peak rate; only of the branches that are there."""
     size = lambda p: float(p.detach().pow(2).mean().sqrt())
     retrieval = [*maps.text.parameters(), *maps.visual.parameters()] if contrast else []
-    tokens = list(maps.tokens.parameters()) if captions else []
-    out = [{"params": [p], "lr": rate * size(p)} for rate, ps in ((s.contrast_rate, retrieval), (s.captioning_rate, tokens)) for p in ps]
+    tokens, row = list(maps.tokens.parameters()) if captions else [], contrast.learns if contrast else []
+    rates = (s.contrast_rate, retrieval), (s.captioning_rate, tokens), (s.row_rate, row)
+    out = [{"params": [p], "lr": rate * size(p)} for rate, ps in rates for p in ps]
     return out + ([{"params": [maps.log_scale], "lr": s.scale_rate}] if contrast else [])
 
 
@@ -63,7 +65,7 @@ def train(maps: Maps, captions: Optional[Captions], contrast: Optional[Contrast]
     said, seen = np.random.default_rng(s.seed), np.random.default_rng(s.seed + 1)
     if contrast:
         maps.log_scale.data.fill_(float(np.log(s.scale)))
-    chosen = groups(maps, s, captions is not None, contrast is not None)
+    chosen = groups(maps, s, captions is not None, contrast)
     optimiser = torch.optim.AdamW(chosen, betas=(0.9, 0.95), weight_decay=0.0)
     peaks = [group["lr"] for group in optimiser.param_groups]
     for step in range(s.steps):

@@ -87,10 +87,7 @@ class Llama:
             p = f"model.layers.{i}."
             a, kv = self.attention(self.norm(x, p + "input_layernorm.weight"), p + "self_attn.", cos, sin, mask[:, None], past[i] if past else None)
             new_past.append(kv)
-            x = x + a
-            y = self.norm(x, p + "post_attention_layernorm.weight")
-            gate = F.silu(y @ self.w[p + "mlp.gate_proj.weight"].T)
-            x = x + (gate * (y @ self.w[p + "mlp.up_proj.weight"].T)) @ self.w[p + "mlp.down_proj.weight"].T
+            x = self.mlp(x + a, p)
             if i + 1 in layers:
                 kept[i + 1] = x
         if self.layers in layers:
@@ -99,16 +96,25 @@ class Llama:
 
     def attention(self, x, p, cos, sin, mask, past):
         """Grouped attention of the layer named `p`, and its keys and values with the past before them."""
-        b, s, _ = x.shape
-        split = lambda name, n: (x @ self.w[p + name].T).view(b, s, n, self.head_dim).transpose(1, 2)
-        q, k, v = split("q_proj.weight", self.heads), split("k_proj.weight", self.kv_heads), split("v_proj.weight", self.kv_heads)
-        q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
+        q, k, v = self.heads_of(x, p, cos, sin)
         if past is not None:
-            k = torch.cat([past[0].expand(b, -1, -1, -1), k], 2)
-            v = torch.cat([past[1].expand(b, -1, -1, -1), v], 2)
+            k = torch.cat([past[0].expand(len(x), -1, -1, -1), k], 2)
+            v = torch.cat([past[1].expand(len(x), -1, -1, -1), v], 2)
         group = self.heads // self.kv_heads
         a = F.scaled_dot_product_attention(q, k.repeat_interleave(group, 1), v.repeat_interleave(group, 1), attn_mask=mask)
-        return a.transpose(1, 2).reshape(b, s, -1) @ self.w[p + "o_proj.weight"].T, (k, v)
+        return a.transpose(1, 2).flatten(2) @ self.w[p + "o_proj.weight"].T, (k, v)
+
+    def heads_of(self, x: torch.Tensor, p: str, cos: torch.Tensor, sin: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries, keys and values `[B, heads, S, head_dim]` of normalised `x` `[B, S, H]`, the first two rotated."""
+        split = lambda name, n: (x @ self.w[p + name].T).unflatten(2, (n, self.head_dim)).transpose(1, 2)
+        q, k, v = split("q_proj.weight", self.heads), split("k_proj.weight", self.kv_heads), split("v_proj.weight", self.kv_heads)
+        return _rotate(q, cos, sin), _rotate(k, cos, sin), v
+
+    def mlp(self, x: torch.Tensor, p: str) -> torch.Tensor:
+        """`x` after the second half of the layer named `p`."""
+        y = self.norm(x, p + "post_attention_layernorm.weight")
+        gate = F.silu(y @ self.w[p + "mlp.gate_proj.weight"].T)
+        return x + (gate * (y @ self.w[p + "mlp.up_proj.weight"].T)) @ self.w[p + "mlp.down_proj.weight"].T
 
     def logits(self, final: torch.Tensor) -> torch.Tensor:
         """Logits over the model's own vocabulary, from hidden states after the final norm."""

@@ -43,6 +43,12 @@ class Shape:
         return len(self.layers) * (self.text_hidden + self.hidden)
 
 
+def shape_of(config: dict, features: int) -> Shape:
+    """The maps' shape by the settings; `features`: numbers a picture."""
+    numbers = {k: config[k] for k in ("dim", "text_hidden", "visual_width", "token_width", "visual_tokens")}
+    return Shape(encoders=tuple(config["encoders"]), layers=tuple(config["layers"]), features=features, **numbers)
+
+
 class Maps(nn.Module):
     """Both sides of the retrieval space and the visual tokens. Parameters learn, buffers are fixed by `regression.py`."""
 

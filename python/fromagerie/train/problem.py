@@ -20,6 +20,8 @@ from .metrics import chance, ranks, recall
 from .sources import imagenet_names
 from .split import content_words_held
 
+Known = Dict[str, Dict[str, np.ndarray]]
+
 
 @dataclass
 class Pairs:
@@ -36,19 +38,12 @@ class Pairs:
 
 
 class Cache:
-    """Everything cached under one data folder, addressed by caption and row."""
+    """Everything cached under one data folder, addressed by caption and row. `known`: states by caption and wording (`states.known`)."""
 
-    def __init__(self, data: Path, encoders: Sequence[str], layers: Sequence[int], rows: Optional[List[dict]] = None) -> None:
-        self.data, self.encoders, self.layers = data, tuple(encoders), tuple(layers)
+    def __init__(self, data: Path, encoders: Sequence[str], layers: Sequence[int], known: Known, rows: Optional[List[dict]] = None) -> None:
+        self.data, self.encoders, self.layers, self.known = data, tuple(encoders), tuple(layers), known
         self.rows = load(data) if rows is None else rows
         self.features = np.concatenate([vision.cached(data, e, splits=()) for e in encoders], 1)
-        self.known: Dict[str, Dict[str, np.ndarray]] = {}
-        for path in sorted((data / "states").glob("*.npz")):
-            kind, draw = path.stem.rsplit("-", 1)
-            with np.load(path) as f:
-                at = [f["layers"].tolist().index(layer) for layer in layers]
-                for caption, own in zip(f["captions"].tolist(), f["states"][:, at]):
-                    self.known.setdefault(caption, {})[kind if draw == "0" else f"{kind}, draw {draw}"] = own
 
     def states(self, captions: Sequence[str], wording: str) -> np.ndarray:
         """`[n, layers, hidden]` f32. Raises `KeyError` for a caption not read in that wording."""
@@ -75,11 +70,18 @@ class Cache:
         weights = (weights - weights.mean(0)) / weights.std(0)
         captions = [*pictures, *(names[i] for i in keep)]
         stacked = np.zeros((len(captions), len(wordings), len(self.layers), 576), np.float32)
+        for i, (c, read) in enumerate(zip(captions, self.read_as(captions, wordings))):
+            for j, w in enumerate(read):
+                stacked[i, j] = self.known[c][w]
+        return Pairs(captions, stacked, list(pictures.values()), self.features, weights[keep].astype(np.float32))
+
+    def read_as(self, captions: Sequence[str], wordings: Sequence[str]) -> List[List[str]]:
+        """For each caption the wordings that it was read in, one that it was standing in for each that it was not."""
+        out = []
         for i, c in enumerate(captions):
             have = [w for w in wordings if w in self.known[c]] or list(self.known[c])
-            for j, w in enumerate(wordings):
-                stacked[i, j] = self.known[c][w if w in have else have[i % len(have)]]
-        return Pairs(captions, stacked, list(pictures.values()), self.features, weights[keep].astype(np.float32))
+            out.append([w if w in have else have[i % len(have)] for w in wordings])
+        return out
 
     def judge(self, maps: Maps, split: str, wording: str) -> Dict[str, float]:
         """Recall of the split's captions among the split's pictures."""

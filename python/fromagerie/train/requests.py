@@ -87,6 +87,7 @@ def main() -> None:
     trained = Written(args.maps)
     row, bias = trained.tensors["ret_output_embedding"], float(trained.tensors["ret_output_bias"]) + args.ret_bias
     lm, encode, tokenizer = load_lm()
+    lm.ret = trained.tensors["ret_input_embedding"]
     seen = np.concatenate([features.cached(args.data, encoder, splits=()) for encoder in trained.config["encoders"]], 1)
     with torch.inference_mode():
         stand_in = trained.visual_tokens(torch.from_numpy(np.nanmean(seen, 0, keepdims=True)))[0]  # the mean picture's tokens

@@ -10,6 +10,8 @@ Read next: `losses.py`, `joint.py`.
 
 from __future__ import annotations
 
+from typing import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,9 +24,10 @@ CHUNK = 1024
 
 
 class Contrast:
-    """Draws batches from `pairs`; `scale_most` bounds the learned inverse temperature, as in CLIP."""
+    """Draws batches from `pairs`; `scale_most` bounds the learned inverse temperature, as in CLIP; `learns`: what does besides the maps."""
 
     scale_most = 100.0
+    learns: Sequence[torch.Tensor] = ()
 
     @torch.no_grad()
     def __init__(self, maps: Maps, pairs: Pairs) -> None:

@@ -5,9 +5,9 @@
 The maps stretch directions in which the states hardly differ, and there the rounding of the shipped decoder is not
 small (mean cosine of the finished query to the unrounded one: .97), so the maps train on rounded states. The graph is
 the export's own, with maps that copy the wanted layers side by side, cut off after the last of them; embeddings are
-the 8-bit ones too. `[RET]`'s input embedding is fixed, so no training changes a state: each text is read once and cached.
-`states/KIND-DRAW.npz`: `captions`, `layers`, `states` f16 `[captions, layers, hidden]`. Texts of one length share a batch,
-so nothing is padded.
+the 8-bit ones too. `[RET]`'s input row is trained before and stays (`ret_row.py`), so no training changes a state: each text is read
+once and cached. `states/ROW/KIND-DRAW.npz`, where ROW is a digest of that row, so that no other row's states are ever taken for it:
+`captions`, `layers`, `states` f16 `[captions, layers, hidden]`. Texts of one length share a batch, so nothing is padded.
 
 Read next: `wordings.py` (the texts), `problem.py` (who reads the cache).
 """
@@ -15,17 +15,19 @@ Read next: `wordings.py` (the texts), `problem.py` (who reads the cache).
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections import defaultdict
 from pathlib import Path
 from typing import Dict, List, Sequence
 
 import numpy as np
+import torch
 
 from .config import read_config
 from .data import load
 from .lm import gguf_path, load_lm
 from .sources import imagenet_names
-from .wordings import PLAIN, PREAMBLE, REPLY, text
+from .wordings import PLAIN, PREAMBLE, REPLY, named, text
 
 BATCH, CHUNK = 16, 512
 
@@ -116,18 +118,35 @@ def captions_of(data: Path, which: Sequence[str], without: Sequence[str] = ()) -
     return sorted(found | (set(imagenet_names()) if "imagenet" in which else set()))
 
 
-def cached(data: Path, kind: str, captions: Sequence[str], draw: int, layers: Sequence[int], threads: int = 2) -> Path:
-    """Computes what `states/KIND-DRAW.npz` lacks of `captions`, and keeps it. Returns the file."""
-    path = data / "states" / f"{kind}-{draw}.npz"
-    path.parent.mkdir(exist_ok=True)
+def folder(data: Path, row: torch.Tensor) -> Path:
+    """Where the states of `[RET]`'s input row `row` `[hidden]` are cached."""
+    return data / "states" / hashlib.sha256(row.detach().float().numpy().tobytes()).hexdigest()[:16]
+
+
+def known(data: Path, row: torch.Tensor, layers: Sequence[int]) -> Dict[str, Dict[str, np.ndarray]]:
+    """All cached states of `row` `[layers, hidden]`, by caption and wording."""
+    found: Dict[str, Dict[str, np.ndarray]] = defaultdict(dict)
+    for path in sorted(folder(data, row).glob("*.npz")):
+        kind, draw = path.stem.rsplit("-", 1)
+        with np.load(path) as f:
+            at = [f["layers"].tolist().index(layer) for layer in layers]
+            for caption, own in zip(f["captions"].tolist(), f["states"][:, at]):
+                found[caption][named(kind, int(draw))] = own
+    return dict(found)
+
+
+def cached(data: Path, row: torch.Tensor, kind: str, captions: Sequence[str], draw: int, layers: Sequence[int], threads: int = 2) -> Path:
+    """Computes what `states/ROW/KIND-DRAW.npz` lacks of `captions`, and keeps it. Returns the file."""
+    path = folder(data, row) / f"{kind}-{draw}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
     have, old = [], np.zeros((0, len(layers), 576), np.float16)
     if path.exists():
         with np.load(path) as f:
             have, old = f["captions"].tolist(), f["states"]
     new = sorted(set(captions) - set(have))
     if new:
-        lm, encode, _ = load_lm()
-        decoder = Decoder(lm.ret.numpy(), layers, threads)
+        _, encode, _ = load_lm()
+        decoder = Decoder(row.numpy(), layers, threads)
         past = decoder.prefix(encode(PREAMBLE)) if kind == REPLY else decoder.past
         for start in range(0, len(new), CHUNK):  # what is read is kept after every chunk, so that a stopped run goes on
             part = new[start : start + CHUNK]
@@ -149,8 +168,10 @@ def main() -> None:
     parser.add_argument("--without", default="game-icons,tuxpaint", help="sources to leave out")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    captions = captions_of(args.data, args.splits.split(","), args.without.split(","))
-    print(cached(args.data, args.kind, captions, args.draw, read_config()["layers"], args.threads))
+    from .ret_row import trained
+
+    config, captions = read_config(), captions_of(args.data, args.splits.split(","), args.without.split(","))
+    print(cached(args.data, trained(args.data, config), args.kind, captions, args.draw, config["layers"], args.threads))
 
 
 if __name__ == "__main__":

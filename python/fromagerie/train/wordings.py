@@ -39,6 +39,12 @@ REPLIES = [
 ]  # fmt: skip
 
 PLAIN, REPLY = "plain", "reply"
+READ = ((PLAIN, 0), (REPLY, 0), (REPLY, 1), (REPLY, 2))  # kinds and draws that are read of every caption
+
+
+def named(kind: str, draw: int) -> str:
+    """What a wording is called in settings and tables."""
+    return f"{kind}, draw {draw}" if draw else kind
 
 
 def text(kind: str, caption: str, encode: Callable[[str], List[int]], draw: int = 0) -> List[int]:

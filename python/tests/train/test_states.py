@@ -1,4 +1,5 @@
-"""Goal: the frozen model reads a text the same way in one piece and on a cached prefix, and an interrupted cache goes on.
+"""Goal: the frozen model reads a text the same way in one piece and on a cached prefix; a cache of states goes on where it was
+interrupted, and is never taken for that of another row.
 Method: a tiny random Llama; a stand-in for the shipped decoder."""
 
 import numpy as np
@@ -34,6 +35,9 @@ def test_a_text_ends_in_its_only_mark_and_is_decided_by_caption_and_draw():
     assert bytes(text("reply", "hedgehog", encode, 2)[:-1]).decode().endswith("Here is a hedgehog.")
 
 
+ROW = torch.ones(576)
+
+
 class Counting:
     """A decoder whose state is the length of the text, and which dies on its second chunk if told to."""
 
@@ -56,12 +60,24 @@ def test_a_stopped_cache_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(states, "Decoder", Counting)
     monkeypatch.setattr(states, "CHUNK", 2)
     monkeypatch.setattr(states, "load_lm", lambda: (llama(), lambda s: [ord(c) for c in s], None))
-    captions, Counting.dies = ["cat", "red car", "hedgehog"], True
+    captions, Counting.dies, Counting.read = ["cat", "red car", "hedgehog"], True, 0
     with pytest.raises(KeyboardInterrupt):
-        states.cached(tmp_path, "plain", captions, 0, [8])
+        states.cached(tmp_path, ROW, "plain", captions, 0, [8])
     Counting.dies = False
-    path = states.cached(tmp_path, "plain", captions, 0, [8])
+    path = states.cached(tmp_path, ROW, "plain", captions, 0, [8])
     with np.load(path) as f:
         found = dict(zip(f["captions"].tolist(), f["states"][:, 0, 0].tolist()))
     assert Counting.read == 3, "nothing is read twice"
     assert found == {c: len(text("plain", c, lambda s: [ord(x) for x in s])) for c in captions}
+
+
+def test_states_of_another_row_are_read_anew_and_those_of_the_first_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(states, "Decoder", Counting)
+    monkeypatch.setattr(states, "load_lm", lambda: (llama(), lambda s: [ord(c) for c in s], None))
+    Counting.dies, Counting.read = False, 0
+    other = ROW + 1e-6
+    states.cached(tmp_path, ROW, "reply", ["cat"], 1, [8])
+    assert set(states.known(tmp_path, ROW, [8])["cat"]) == {"reply, draw 1"} and states.known(tmp_path, other, [8]) == {}
+    states.cached(tmp_path, other, "reply", ["cat"], 1, [8])
+    states.cached(tmp_path, ROW, "reply", ["cat"], 1, [8])
+    assert Counting.read == 2, "once for each row"
