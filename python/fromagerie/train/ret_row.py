@@ -3,10 +3,13 @@
     python -m fromagerie.train.ret_row --data .cache/train-data
 
 The row decides in which state the model ends a sentence, so all states depend on it, and those of the decoder that
-ships are dear (`states.py`). So it learns first, with maps of its own: their start in closed form on the unrounded
-states of the row it starts with (the mean embedding), then InfoNCE through them and through the model, which moves the
-row and the maps together. The maps are thrown away; the row stays, rounded as the file will have it, and everything
-after reads with it. As in FROMAGe the row is brought back to the mean norm of the other embeddings after every step.
+ships are dear (`states.py`). So it learns first, with maps of its own, through the unrounded model; then it is rounded as
+the file will have it, and everything after reads with it.
+
+A map in closed form fits the captions that it was made from whatever the row is, and a row that learns together with it
+learns little of use to others. So the captions are halved at random in every round: one half makes the maps, as `regression.py` does, and
+the row lowers InfoNCE of the other half through them. As in FROMAGe the row starts as the mean embedding and is brought back
+to the mean norm of all embeddings after every step.
 
 It learns from the train split alone, whatever the maps will learn from: one row then serves validation, test and what
 ships, and the states are read once. `ret_row/SETTINGS.npy` keeps it.
@@ -20,8 +23,9 @@ import argparse
 import hashlib
 import json
 from collections import defaultdict
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import List, Tuple
+from typing import Callable, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -33,13 +37,34 @@ from .joint import Joint, train
 from .last_token import Texts
 from .lm import Llama, load_lm
 from .maps import Maps, shape_of
-from .problem import Cache, Pairs
+from .problem import Cache, Known, Pairs
 from .retrieval import Contrast
 from .states import captions_of
-from .wordings import PLAIN, PREAMBLE, READ, REPLY, named, text
+from .wordings import PLAIN, PREAMBLE, REPLY, named, text
 
 SPLITS, HIDDEN = ("train",), ("validation", "test")
+DRAWS = (0, 2)  # of replies: each caption is read in one of them
 Wording = Tuple[str, str, int]  # caption, kind, draw
+Watch = Callable[[int, int, float, torch.Tensor], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`rounds` of `steps` each; none, and the row stays the mean embedding. `batch` in captions; `rate` relative to the row's root mean
+    square; `scale`: the inverse temperature, which stays."""
+
+    rounds: int = 4
+    steps: int = 40
+    batch: int = 256
+    rate: float = 0.02
+    scale: float = 10.0
+    warmup: int = 5
+    seed: int = 0
+
+    def joint(self, number: int) -> Joint:
+        """The steps of one round, in which nothing but the row moves."""
+        still = {"contrast_rate": 0.0, "scale_rate": 0.0, "dropout": 0.0}
+        return Joint(steps=self.steps, contrast_batch=self.batch, row_rate=self.rate, scale=self.scale, warmup=self.warmup, seed=self.seed + number, **still)
 
 
 class Through(Contrast):
@@ -64,41 +89,87 @@ class Through(Contrast):
 
 
 def jobs(data: Path, config: dict) -> List[Wording]:
-    """Every caption that the row learns from, in every wording it is read in."""
-    captions = {kind: captions_of(data, [*SPLITS, *more], config["without"]) for kind, more in ((PLAIN, ["imagenet"]), (REPLY, []))}
-    return [(c, kind, draw) for kind, draw in READ for c in captions[kind]]
+    """Every text that the row learns from: all captions and ImageNet's names in plain, all captions in one reply each."""
+    told = captions_of(data, SPLITS, config["without"])
+    plain = captions_of(data, [*SPLITS, "imagenet"], config["without"])
+    return [(c, PLAIN, 0) for c in plain] + [(c, REPLY, DRAWS[i % len(DRAWS)]) for i, c in enumerate(told)]
 
 
-def trained(data: Path, config: dict) -> torch.Tensor:
-    """The row `[hidden]`, from its file or trained now; the model's own mean embedding where the settings name no steps for it."""
-    settings = config["ret_row"]
-    wanted = json.dumps({k: config[k] for k in ("encoders", "layers", "wordings", "without", "start", "ret_row")}, sort_keys=True)
-    path = data / "ret_row" / f"{hashlib.sha256(wanted.encode()).hexdigest()[:16]}.npy"
-    if path.exists():
-        return torch.from_numpy(np.load(path))
-    lm, encode, _ = load_lm()
-    row = lm.ret.half().float()
-    if settings["steps"]:
-        for encoder in config["encoders"]:
-            features.cached(data, encoder, splits=SPLITS, without=config["without"])
-        row = fit(data, config, lm, encode, row).half().float()
-    path.parent.mkdir(exist_ok=True)
-    np.save(path, row.numpy())
+def read(lm: Llama, encode: Encode, asked: List[Wording], layers: List[int]) -> Texts:
+    """Keys and values of the texts `asked`."""
+    ids = [text(kind, c, encode, draw)[:-1] for c, kind, draw in asked]
+    return Texts(lm, ids, [kind == REPLY for _, kind, _ in asked], lm.prefix(encode(PREAMBLE)), layers)
+
+
+def part(pairs: Pairs, which: torch.Tensor, chosen: np.ndarray) -> Tuple[Pairs, torch.Tensor]:
+    """The pairs numbered `chosen`, in ascending order, and their rows of `which`."""
+    told = [i for i in chosen if i < len(pairs.pictures)]
+    pseudo = pairs.pseudo[[i - len(pairs.pictures) for i in chosen[len(told) :]]]
+    own = replace(pairs, captions=[pairs.captions[i] for i in chosen], states=pairs.states[chosen], pictures=[pairs.pictures[i] for i in told], pseudo=pseudo)
+    return own, which[torch.from_numpy(chosen)]
+
+
+def learn(cache: Cache, config: dict, texts: Texts, asked: List[Wording], row: torch.Tensor, s: Settings, watch: Optional[Watch] = None) -> torch.Tensor:
+    """The row after all rounds, from `row` on. `watch(round, step, InfoNCE, row)`. The states that `cache` knows are those of the last round then."""
+    draw = np.random.default_rng(s.seed)
+    for number in range(s.rounds):
+        cache.known, place = known(asked, texts.all_states(row).numpy()), known(asked, np.arange(len(asked)))
+        pairs = cache.pairs(SPLITS, config["wordings"], HIDDEN, config["without"])
+        which = torch.tensor([[int(place[c][w]) for w in read_as] for c, read_as in zip(pairs.captions, cache.read_as(pairs.captions, config["wordings"]))])
+        mixed = draw.permutation(len(pairs.captions))
+        half, other = (part(pairs, which, np.sort(own)) for own in np.array_split(mixed, 2))
+        maps = regression.fit(half[0], shape_of(config, cache.features.shape[1]), regression.Start(**config["start"]))
+        contrast = Through(maps, other[0], texts, other[1], row)
+
+        def step(at: int, _: float, found: float, __: float) -> None:
+            contrast.hold()
+            if watch:
+                watch(number, at, found, contrast.row.detach())
+
+        train(maps, None, contrast, s.joint(number), step)
+        row = contrast.row.detach().clone()
     return row
 
 
-def fit(data: Path, config: dict, lm: Llama, encode: Encode, row: torch.Tensor) -> torch.Tensor:
-    """Trains from `row` on."""
-    asked = jobs(data, config)
-    ids = [text(kind, c, encode, draw)[:-1] for c, kind, draw in asked]
-    texts = Texts(lm, ids, [kind == REPLY for _, kind, _ in asked], lm.prefix(encode(PREAMBLE)), config["layers"])
-    known, number = defaultdict(dict), defaultdict(dict)
-    for i, ((c, kind, draw), own) in enumerate(zip(asked, texts.all_states(row).numpy())):
-        known[c][named(kind, draw)], number[c][named(kind, draw)] = own, i
-    cache = Cache(data, config["encoders"], config["layers"], known)
-    pairs = cache.pairs(SPLITS, config["wordings"], HIDDEN, config["without"])
-    maps = regression.fit(pairs, shape_of(config, cache.features.shape[1]), regression.Start(**config["start"]))
-    which = [[number[c][w] for w in read] for c, read in zip(pairs.captions, cache.read_as(pairs.captions, config["wordings"]))]
-    contrast = Through(maps, pairs, texts, torch.tensor(which), row)
-    train(maps, None, contrast, Joint(**config["ret_row"]), contrast.watch)
-    return contrast.row.detach()
+def known(asked: List[Wording], values: np.ndarray) -> Known:
+    """`values` of the texts `asked` by caption and wording."""
+    out: Known = defaultdict(dict)
+    for (caption, kind, draw), own in zip(asked, values):
+        out[caption][named(kind, draw)] = own
+    return out
+
+
+def trained(data: Path, config: dict) -> torch.Tensor:
+    """The row `[hidden]` by the settings, rounded as the file has it: from its own cache, or trained now."""
+    wanted = json.dumps({k: config[k] for k in ("encoders", "layers", "wordings", "without", "start", "ret_row")}, sort_keys=True)
+    path = data / "ret_row" / f"{hashlib.sha256(wanted.encode()).hexdigest()[:16]}.npy"
+    if not path.exists():
+        settings, (lm, encode, _) = Settings(**config["ret_row"]), load_lm()
+        row = lm.ret
+        if settings.rounds:
+            for encoder in config["encoders"]:
+                features.cached(data, encoder, splits=SPLITS, without=config["without"])
+            asked = jobs(data, config)
+            row = learn(Cache(data, config["encoders"], config["layers"], {}), config, read(lm, encode, asked, config["layers"]), asked, row, settings, say)
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, row.half().float().numpy())
+    return torch.from_numpy(np.load(path))
+
+
+def say(number: int, step: int, found: float, row: torch.Tensor) -> None:
+    """A line for every tenth step."""
+    if step % 10 == 0:
+        print(f"[RET]'s row, round {number + 1}, step {step}: InfoNCE {found:.3f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="fromagerie.train.ret_row", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(".cache/train-data"))
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(trained(args.data, read_config()).norm())
+
+
+if __name__ == "__main__":
+    main()

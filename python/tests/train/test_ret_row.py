@@ -72,3 +72,56 @@ def test_the_row_learns_at_its_norm_and_nothing_of_the_model_does():
     assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:5]), "with the maps held, the row alone lowers the loss"
     assert not torch.allclose(contrast.row.detach(), lm.ret, atol=0.01)
     assert all(torch.equal(frozen[name], w) for name, w in lm.w.items())
+
+
+class Shelf:
+    """A cache whose pairs are `problem`'s, with the states that it knows."""
+
+    def __init__(self, pairs):
+        self.of, self.features, self.known, self.hidden = pairs, pairs.features, {}, None
+
+    def pairs(self, splits, wordings, hide, without):
+        self.hidden = tuple(hide)
+        return ret_row.replace(self.of, states=np.stack([[self.known[c]["plain"]] for c in self.of.captions]))
+
+    def read_as(self, captions, wordings):
+        return [["plain"] for _ in captions]
+
+
+def test_rounds_lower_the_loss_of_the_half_that_made_no_map(monkeypatch):
+    lm = llama()
+    texts, pairs = problem(lm)
+    monkeypatch.setattr(ret_row, "shape_of", lambda *_: SHAPE)
+    config = {"wordings": ["plain"], "without": [], "start": {"ridge_text": 1.0, "ridge_image": 1.0}}
+    shelf, log, asked = Shelf(pairs), [], [(c, "plain", 0) for c in pairs.captions]
+    learn = lambda: ret_row.learn(shelf, config, texts, asked, lm.ret, ret_row.Settings(rounds=3, steps=20, batch=15, rate=0.05, warmup=2), lambda *step: log.append(step))
+    row = learn()
+    assert shelf.hidden == ("validation", "test"), "what is held out does not come in through ImageNet's names"
+    assert [entry[:2] for entry in log] == [(r, s) for r in range(3) for s in range(1, 21)]
+    each = np.array([entry[2] for entry in log]).reshape(3, 20)
+    assert (each[:, -5:].mean(1) < each[:, :5].mean(1)).all(), "every half is new to its maps"
+    assert all(torch.isclose(entry[3].norm(), lm.ret.norm(), rtol=1e-4) for entry in log)
+    assert torch.equal(row, learn()), "the same settings give the same row"
+
+
+def test_a_part_of_the_pairs_keeps_what_belongs_together():
+    pairs = Pairs(["a", "b", "c", "x", "y"], np.arange(5.0)[:, None, None, None], [np.array([0]), np.array([1, 2]), np.array([3])], np.zeros((4, 2)), np.array([[7.0], [8.0]]))
+    own, which = ret_row.part(pairs, torch.arange(10).view(5, 2), np.array([1, 2, 4]))
+    assert own.captions == ["b", "c", "y"] and own.states.ravel().tolist() == [1, 2, 4] and own.pseudo.tolist() == [[8.0]]
+    assert [p.tolist() for p in own.pictures] == [[1, 2], [3]] and which.tolist() == [[2, 3], [4, 5], [8, 9]]
+
+
+def test_a_row_is_trained_once_for_its_settings_and_is_what_half_precision_holds(tmp_path, monkeypatch):
+    lm, calls = llama(), []
+    monkeypatch.setattr(ret_row, "load_lm", lambda: (lm, None, None))
+    monkeypatch.setattr(ret_row, "learn", lambda *_: calls.append(1) or lm.ret * (1 + len(calls)))
+    for name in ("jobs", "read", "Cache"):
+        monkeypatch.setattr(ret_row, name, lambda *_: [])
+    monkeypatch.setattr(ret_row.features, "cached", lambda *_, **__: None)
+    config = {"encoders": ["e"], "layers": LAYERS, "wordings": ["plain"], "without": [], "start": {}, "ret_row": {"rounds": 0}}
+    assert torch.equal(ret_row.trained(tmp_path, config), lm.ret.half().float()) and not calls
+    config["ret_row"] = {"rounds": 1}
+    first = ret_row.trained(tmp_path, config)
+    assert torch.equal(first, (lm.ret * 2).half().float()) and torch.equal(first, ret_row.trained(tmp_path, config)) and len(calls) == 1
+    ret_row.trained(tmp_path, {**config, "ret_row": {"rounds": 2}})
+    assert len(calls) == 2
