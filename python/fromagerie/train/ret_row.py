@@ -71,16 +71,24 @@ class Through(Contrast):
     """`Contrast`, but a batch's texts are read anew with the row as it is: gradients reach it."""
 
     def __init__(self, maps: Maps, pairs: Pairs, texts: Texts, which: torch.Tensor, row: torch.Tensor) -> None:
-        """`which` `[captions, wordings]`: the number in `texts` of each of the pairs' states."""
+        """`which` `[captions, wordings]`: the number in `texts` of each of the pairs' states, which `row` gave."""
         super().__init__(maps, pairs)
-        self.maps, self.kept, self.texts = maps, texts, which
+        self.maps, self.kept = maps, texts
+        self.first_read = self.texts.new_zeros(len(texts), self.texts.shape[2])
+        self.first_read[which.flatten()], self.texts = self.texts.flatten(0, 1), which
         self.row, self.norm = row.clone().requires_grad_(), row.norm()
         self.learns = [self.row]
 
     def batch(self, draw: np.random.Generator, size: int) -> tuple:
-        """As `Contrast.batch`."""
+        """As `Contrast.batch`, less what all plain texts, and all replies, of the batch have moved by together since the maps were made: maps
+        made anew would not see it, and these would see little else."""
         chosen, numbers, images = super().batch(draw, size)
-        return chosen, self.maps.read(self.kept.states(self.row, numbers)), images
+        read = self.maps.read(self.kept.states(self.row, numbers))
+        moved = read - self.first_read[numbers]
+        reply = self.kept.after[numbers][:, None].float()
+        for own in (reply, 1 - reply):
+            read = read - own * (own * moved).sum(0) / own.sum().clamp(min=1)
+        return chosen, read, images
 
     @torch.no_grad()
     def hold(self, *_) -> None:
