@@ -3,8 +3,8 @@
     python -m fromagerie.train.ret_row --data .cache/train-data
 
 The row decides in which state the model ends a sentence, so all states depend on it, and those of the decoder that
-ships are dear (`states.py`). So it learns first, with maps of its own, through the unrounded model; then it is rounded as
-the file will have it, and everything after reads with it.
+ships are dear (`states.py`). So it learns first, with maps of its own, through the unrounded model, and everything after
+reads with it.
 
 A map in closed form fits the captions that it was made from whatever the row is, and a row that learns together with it
 learns little of use to others. So the captions are halved at random in every round: one half makes the maps, as `regression.py` does, and
@@ -53,10 +53,10 @@ class Settings:
     """`rounds` of `steps` each; none, and the row stays the mean embedding. `batch` in captions; `rate` relative to the row's root mean
     square; `scale`: the inverse temperature, which stays."""
 
-    rounds: int = 4
+    rounds: int = 2
     steps: int = 40
     batch: int = 256
-    rate: float = 0.02
+    rate: float = 0.05
     scale: float = 10.0
     warmup: int = 5
     seed: int = 0
@@ -148,20 +148,21 @@ def known(asked: List[Wording], values: np.ndarray) -> Known:
 
 
 def trained(data: Path, config: dict) -> torch.Tensor:
-    """The row `[hidden]` by the settings, rounded as the file has it: from its own cache, or trained now."""
-    wanted = json.dumps({k: config[k] for k in ("encoders", "layers", "wordings", "without", "start", "ret_row")}, sort_keys=True)
-    path = data / "ret_row" / f"{hashlib.sha256(wanted.encode()).hexdigest()[:16]}.npy"
-    if not path.exists():
-        settings, (lm, encode, _) = Settings(**config["ret_row"]), load_lm()
-        row = lm.ret
-        if settings.rounds:
-            for encoder in config["encoders"]:
-                features.cached(data, encoder, splits=SPLITS, without=config["without"])
-            asked = jobs(data, config)
-            row = learn(Cache(data, config["encoders"], config["layers"], {}), config, read(lm, encode, asked, config["layers"]), asked, row, settings, say)
-        path.parent.mkdir(exist_ok=True)
-        np.save(path, row.half().float().numpy())
-    return torch.from_numpy(np.load(path))
+    """The row `[hidden]` by the settings: from its file, or trained now and rounded to half precision; the mean embedding where they ask for no rounds."""
+    settings, wanted = Settings(**config["ret_row"]), {k: config[k] for k in ("encoders", "layers", "wordings", "without", "start", "ret_row")}
+    path = data / "ret_row" / f"{hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]}.npy"
+    if path.exists():
+        return torch.from_numpy(np.load(path))
+    lm, encode, _ = load_lm()
+    if not settings.rounds:
+        return lm.ret
+    for encoder in config["encoders"]:
+        features.cached(data, encoder, splits=SPLITS, without=config["without"])
+    cache, asked = Cache(data, config["encoders"], config["layers"], {}), jobs(data, config)
+    row = learn(cache, config, read(lm, encode, asked, config["layers"]), asked, lm.ret, settings, say).half().float()
+    path.parent.mkdir(exist_ok=True)
+    np.save(path, row.numpy())
+    return row
 
 
 def say(number: int, step: int, found: float, row: torch.Tensor) -> None:
