@@ -91,7 +91,7 @@ class Through(Contrast):
         return chosen, read, images
 
     @torch.no_grad()
-    def hold(self, *_) -> None:
+    def hold(self) -> None:
         """Brings the row back to its norm."""
         self.row.mul_(self.norm / self.row.norm())
 
@@ -127,16 +127,20 @@ def learn(cache: Cache, config: dict, texts: Texts, asked: List[Wording], row: t
         mixed = draw.permutation(len(pairs.captions))
         half, other = (part(pairs, which, np.sort(own)) for own in np.array_split(mixed, 2))
         maps = regression.fit(half[0], shape_of(config, cache.features.shape[1]), regression.Start(**config["start"]))
-        contrast = Through(maps, other[0], texts, other[1], row)
-
-        def step(at: int, _: float, found: float, __: float) -> None:
-            contrast.hold()
-            if watch:
-                watch(number, at, found, contrast.row.detach())
-
-        train(maps, None, contrast, s.joint(number), step)
-        row = contrast.row.detach().clone()
+        row = lower(maps, Through(maps, other[0], texts, other[1], row), s, number, watch)
     return row
+
+
+def lower(maps: Maps, contrast: Through, s: Settings, number: int, watch: Optional[Watch]) -> torch.Tensor:
+    """The row after the steps of the round `number`."""
+
+    def step(at: int, _: float, found: float, __: float) -> None:
+        contrast.hold()
+        if watch:
+            watch(number, at, found, contrast.row.detach())
+
+    train(maps, None, contrast, s.joint(number), step)
+    return contrast.row.detach().clone()
 
 
 def known(asked: List[Wording], values: np.ndarray) -> Known:

@@ -74,6 +74,22 @@ def test_the_row_learns_at_its_norm_and_nothing_of_the_model_does():
     assert all(torch.equal(frozen[name], w) for name, w in lm.w.items())
 
 
+def test_a_batch_leaves_out_what_all_plain_texts_and_all_replies_moved_by_together():
+    lm = llama()
+    texts, pairs = problem(lm)
+    maps = regression.fit(pairs, SHAPE, regression.Start(ridge_text=1.0, ridge_image=1.0))
+    contrast = ret_row.Through(maps, pairs, texts, torch.arange(30)[:, None], lm.ret)
+    first = maps.read(torch.from_numpy(pairs.states[:, 0]))
+    for moves in (0.0, 0.1):
+        contrast.row.data.add_(moves)
+        chosen, read, _ = contrast.batch(np.random.default_rng(0), 20)
+        raw = maps.read(texts.states(contrast.row, torch.from_numpy(chosen)))
+        for kind in (0, 1):
+            own = torch.from_numpy(chosen) % 2 == kind
+            assert torch.allclose(read[own].mean(0), first[chosen][own].mean(0), atol=2e-2)
+        assert torch.allclose(read, first[chosen], atol=2e-2) == torch.allclose(raw, first[chosen], atol=2e-2) == (moves == 0)
+
+
 class Shelf:
     """A cache whose pairs are `problem`'s, with the states that it knows."""
 
