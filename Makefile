@@ -156,6 +156,14 @@ bench-layers: $(CACHE)/venv-ann/.stamp $(BIN)
 	target/release/layers --base $(LAYERS)/data/base.npy --queries $(LAYERS)/data/queries_rows.npy --server $(BIN) \
 		--work $(LAYERS) --out bench/results/layers.json
 
+## bench-merge: a graph that keeps the links of a part of its rows, as a merge makes it, beside one built anew, measured
+.PHONY: bench-merge
+bench-merge: $(CACHE)/venv-ann/.stamp
+	cargo build --release -p fromagerie-bench --bin merge_cost
+	PYTHONPATH=bench/ann $(CACHE)/venv-ann/bin/python -c 'import data, pathlib; data.make(pathlib.Path("$(CACHE)/ann/$(ROWS)"), $(ROWS))'
+	target/release/merge_cost $(CACHE)/ann/$(ROWS)/base.npy $(CACHE)/ann/$(ROWS)/queries_rows.npy $(CACHE)/ann/$(ROWS)/queries_text.npy \
+		--out bench/results/merge.json
+
 ## bench-models: the model beside PyTorch, the demo's and an OPT-125M shape, measured
 .PHONY: bench-models
 bench-models: setup $(CACHE)/venv-models/.stamp $(BIN)
@@ -178,8 +186,9 @@ $(CACHE)/venv-ann/.stamp:
 
 .PHONY: bench-once
 bench-once: setup
-	cargo build --release -p fromagerie-bench --bin contender --bin shelf
+	cargo build --release -p fromagerie-bench --bin contender --bin shelf --bin merge_cost
 	$(VENV) bench/ann/run.py --rows 5000
+	target/release/merge_cost $(CACHE)/ann/5000/base.npy $(CACHE)/ann/5000/queries_rows.npy
 	$(VENV) bench/ann/filters.py --rows 5000
 	cargo bench -p fromagerie-kernels -- --test
 	FROMAGERIE_BUNDLE=$(BUNDLE) cargo run --release -p fromagerie-bench --bin chat_latency -- --once
