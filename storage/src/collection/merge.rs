@@ -1,9 +1,10 @@
 //! Merging: several segments of one size become one, and dead rows go.
 //!
-//! Segments are sorted into tiers by live rows, each tier eight times the one below. A tier that is full is merged, all that
-//! have gathered in it at once, with the tiers above that this fills; so is a segment of which more than half is dead. A merge may take long: it holds the publisher's lock only to begin and
-//! to end. It reads the segments as the manifest had them when it began; rows that died since are carried over: into the
-//! manifest those whose deaths are published, into memory all (the journal still knows why they died).
+//! Segments are sorted into tiers by live rows, each tier eight times the one below. A tier that is full is merged, all
+//! that have gathered in it at once, with the tiers above that this fills; so is a segment of which more than half is
+//! dead. A merge may take long: it holds the publisher's lock only to begin and to end. It reads the segments as the
+//! manifest had them when it began; rows that died since are carried over: into the manifest those whose deaths are
+//! published, into memory all (the journal still knows why they died).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -113,9 +114,9 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes one segment of the live rows of others, and publishes it in their place; `anew` without a look at what the builder
-    /// made of those. `goes_on` is told what share is
-    /// done, and says whether it is still wanted. Nobody else takes segments away meanwhile: that is what the lock is for.
+    /// Makes one segment of the live rows of others, and publishes it in their place; `anew` without a look at what the
+    /// builder made of those. `goes_on` is told what share is done, and says whether it is still wanted. Nobody else takes
+    /// segments away meanwhile: that is what the lock is for.
     pub(super) fn merge(
         &self,
         _: &Merging<'_>,

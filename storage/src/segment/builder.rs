@@ -101,10 +101,10 @@ impl<'s> Source<'s> {
 
 /// Makes the caller's parts of a segment that is being sealed.
 pub trait SegmentBuilder: Send + Sync {
-    /// Graph bytes over `vectors` (as single floats, however they are kept), `[rows, dim]`, row `n` of the segment being row `n` here; none for no graph.
-    /// `sources` are what the rows come from, in their order, or nothing when all is to be made anew: a graph over many of the rows
-    /// saves work. A panic counts as none: the segment
-    /// is then scanned exactly. A long build tells `task` how far it is, and ends when it does not go on.
+    /// Graph bytes over `vectors` (as single floats, however they are kept), `[rows, dim]`, row `n` of the segment being
+    /// row `n` here; none for no graph. `sources` are what the rows come from, in their order, or nothing when all is to be
+    /// made anew: a graph over many of the rows saves work. A panic counts as none: the segment is then scanned exactly. A
+    /// long build tells `task` how far it is, and ends when it does not go on.
     fn build(&self, vectors: &[f32], dim: usize, sources: &[Source<'_>], task: &mut Task<'_>) -> Option<Vec<u8>>;
 
     /// Whether segments of so many rows may get a graph at all: where not, nothing is prepared for it.

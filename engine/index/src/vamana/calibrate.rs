@@ -64,7 +64,8 @@ pub(super) fn calibrate<R: Rows + Sync + ?Sized>(
     }
     let own: Vec<u32> = (0..nodes as u32).step_by(nodes.div_ceil(SAMPLE)).collect();
     let walk = plan.walk();
-    let own = probes(plan, walk, own.into_iter().map(|node| (plan.vector(node), Some(node))).collect());
+    let own: Vec<_> = own.into_iter().map(|node| (plan.vector(node), Some(node))).collect();
+    let own = probes(plan, walk, &own);
     for (at, gap) in calibration.gaps.iter_mut().enumerate() {
         *gap = own.iter().map(|probe| probe.gaps[at]).sum::<f32>() / own.len() as f32;
     }
@@ -72,10 +73,12 @@ pub(super) fn calibrate<R: Rows + Sync + ?Sized>(
     let walk = walk.far_below(calibration.far_from_posts());
     let asked: Vec<_> = training.map_or_else(Vec::new, |training| {
         let (from, count) = (training.len() - left_out(training.len()), training.len());
-        probes(plan, walk, (from as u32..count as u32).map(|row| (training.row(row), None)).collect())
+        let asked: Vec<_> = (from as u32..count as u32).map(|row| (training.row(row), None)).collect();
+        probes(plan, walk, &asked)
     });
     let pushed = push::away(plan, PUSHED);
-    let pushed = probes(plan, walk, pushed.chunks_exact(plan.rows.dim()).map(|vector| (vector, None)).collect());
+    let pushed: Vec<_> = pushed.chunks_exact(plan.rows.dim()).map(|vector| (vector, None)).collect();
+    let pushed = probes(plan, walk, &pushed);
     part(&pushed, &mut calibration);
     for degree in 0..DEGREES {
         let (of_own, of_asked) = (of_degree(&own, degree, &calibration), of_degree(&asked, degree, &calibration));
@@ -177,19 +180,20 @@ fn errors<R: Rows + Sync + ?Sized>(plan: &Plan<'_, R>) -> (f32, f32) {
 fn probes<'p, R: Rows + Sync + ?Sized>(
     plan: &Plan<'_, R>,
     walk: Walk<'_>,
-    queries: Vec<(&'p [f32], Option<u32>)>,
+    queries: &[(&'p [f32], Option<u32>)],
 ) -> Vec<Probe<'p>> {
-    let scanned = queries.par_chunks(scan::TOGETHER).flat_map_iter(|queries| scan::best(plan, queries));
-    let scanned: Vec<_> = scanned.collect();
-    let probes = queries.into_par_iter().zip(scanned);
-    probes.map(|((vector, own), scanned)| probe(plan, walk, (vector, own), scanned)).collect()
+    let some = |queries: &[(&'p [f32], Option<u32>)]| {
+        let scanned = queries.iter().zip(scan::best(plan, queries));
+        scanned.map(|(query, scanned)| probe(plan, walk, *query, &scanned)).collect::<Vec<_>>()
+    };
+    queries.par_chunks(scan::TOGETHER).flat_map_iter(some).collect()
 }
 
 fn probe<'p, R: Rows + Sync + ?Sized>(
     plan: &Plan<'_, R>,
     walk: Walk<'_>,
     (vector, own): (&'p [f32], Option<u32>),
-    scanned: Vec<(f32, u32)>,
+    scanned: &[(f32, u32)],
 ) -> Probe<'p> {
     let mut gaps = [0.0; RANKS];
     for (at, gap) in gaps.iter_mut().enumerate() {

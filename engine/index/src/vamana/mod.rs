@@ -5,9 +5,10 @@
 //! that overflow are pruned again. Nodes join in batches that double (Dobson et al. 2023, ParlayANN, arXiv:2305.04359):
 //! a batch only reads the graph of those before it, so any number of threads writes the very same bytes.
 //!
-//! Everything is measured on codes of half a byte an element. `plan` holds what the steps share, `part` keeps
-//! the links of a graph that is there, `grow` adds the batches, `prune` chooses, `twins` keeps equal vectors out, `connect` leaves no node without a way to it, `learn`
-//! links the answers of training queries, and `calibrate` measures what the graph can do, for queries that `push` makes too.
+//! Everything is measured on codes of half a byte an element. `plan` holds what the steps share, `part` keeps the links
+//! of a graph that is there, `grow` adds the batches, `prune` chooses, `twins` keeps equal vectors out, `connect` leaves
+//! no node without a way to it, `learn` links the answers of training queries, and `calibrate` measures what the graph
+//! can do, for queries that `push` makes too, with true answers from `scan`.
 
 mod calibrate;
 mod connect;

@@ -77,3 +77,34 @@ pub(super) fn best<R: Rows + Sync + ?Sized>(
     };
     all.into_iter().map(finish).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DenseRows;
+    use crate::vamana::VamanaParams;
+
+    #[test]
+    fn the_best_of_more_codes_than_a_block_and_than_are_kept() {
+        let (dim, count) = (3, 2 * BLOCK as usize + 77);
+        let mut data: Vec<f32> = (0..dim * count).map(|at| (at * 7919 % 1009) as f32 - 504.0).collect();
+        data.chunks_exact_mut(dim).for_each(|row| {
+            fromagerie_kernels::normalize(row);
+        });
+        let rows = DenseRows::new(&data, dim).expect("whole rows");
+        let plan = Plan::new(&rows, (0..count as u32).collect(), VamanaParams::default(), false);
+        let queries = [(rows.row(5), Some(5)), (rows.row(9), None)];
+        let found = best(&plan, &queries);
+        assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [count - 1, CANDIDATES]);
+        for ((vector, own), found) in queries.iter().zip(&found) {
+            let mut prepared = Prepared::default();
+            prepared.prepare(&plan.grid, vector);
+            let product = |node| Kernel::best().int4.dot(prepared.coarse(), plan.links().code(node));
+            let others = (0..count as u32).filter(|node| Some(*node) != *own);
+            let mut all: Vec<(i32, u32)> = others.map(|node| (product(node), node)).collect();
+            all.sort_unstable_by(|a, b| b.cmp(a));
+            let scored = all.iter().map(|(product, node)| (prepared.score(*product), *node));
+            assert!(found.iter().copied().eq(scored.take(found.len())));
+        }
+    }
+}
