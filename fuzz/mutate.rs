@@ -15,27 +15,30 @@ const EDGES: [u64; 12] =
     [0, 1, 7, 0x7F, 0xFF, 0xFFFF, 0x1_0000, 0x7FFF_FFFF, 0xFFFF_FFFF, 1 << 32, i64::MAX as u64, u64::MAX];
 
 /// Replays the corpus of `name`, then mutates it for `FROMAGERIE_FUZZ_SECONDS` of this thread's time (1 without it).
-pub fn run(name: &str, target: impl Fn(&[u8]) + RefUnwindSafe) {
+///
+/// Of the kept inputs some must be accepted, and of what becomes of them: a corpus of a former format tests nothing.
+pub fn run(name: &str, target: impl Fn(&[u8]) -> bool + RefUnwindSafe) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().find(|path| path.join("fuzz/corpus").is_dir());
     let folder = folder.expect("fuzz/corpus is in the repository").join("fuzz");
     let corpus = read(&folder.join("corpus").join(name));
     assert!(!corpus.is_empty(), "there is no corpus of {name}");
     let survives = |bytes: &[u8]| {
-        if catch_unwind(|| target(bytes)).is_err() {
+        catch_unwind(|| target(bytes)).unwrap_or_else(|_| {
             let path = folder.join(format!("failure-{name}"));
             std::fs::write(&path, bytes).unwrap();
             panic!("{name}: a panic, by the bytes in {}", path.display());
-        }
+        })
     };
-    corpus.iter().for_each(|bytes| survives(bytes));
+    let kept = corpus.iter().filter(|bytes| survives(bytes)).count();
+    assert!(kept > 0, "{name}: no kept input is accepted; the format has changed, and the corpus must too");
     let seconds = std::env::var("FROMAGERIE_FUZZ_SECONDS").map_or(1, |text| text.parse().unwrap());
     let seed = std::env::var("FROMAGERIE_SEED").map_or(1, |text| text.parse().unwrap());
-    let (mut random, mut runs, begun) = (Random::new(seed), corpus.len(), Clock::start());
+    let (mut random, mut runs, mut accepted, begun) = (Random::new(seed), corpus.len(), kept, Clock::start());
     while runs % 64 != 0 || begun.elapsed() < Duration::from_secs(seconds) {
-        survives(&mutated(&corpus, &mut random));
+        accepted += usize::from(survives(&mutated(&corpus, &mut random)));
         runs += 1;
     }
-    println!("{name}: {} kept inputs, {runs} runs", corpus.len());
+    println!("{name}: {kept} of {} kept inputs accepted, and {accepted} of {runs} runs", corpus.len());
 }
 
 fn read(folder: &Path) -> Vec<Vec<u8>> {

@@ -4,4 +4,6 @@
 #[path = "../graph.rs"]
 mod graph;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| graph::graph(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    graph::graph(bytes);
+});
