@@ -1,6 +1,6 @@
 """Hidden states of `[RET]` as the decoder that ships computes them: 8-bit weights, activations rounded to 8 bits too.
 
-    python -m fromagerie.train.states --kind reply --draw 1
+    python -m fromagerie.train.states --kind reply --draw 1 [--row ROW.npy]
 
 The maps stretch directions in which the states hardly differ, and there the rounding of the shipped decoder is not
 small (mean cosine of the finished query to the unrounded one: .97), so the maps train on rounded states. The graph is
@@ -166,12 +166,12 @@ def main() -> None:
     parser.add_argument("--draw", type=int, default=0, help="which draw of wordings")
     parser.add_argument("--splits", default="train,validation,test,purged,look", help="whose captions")
     parser.add_argument("--without", default="game-icons,tuxpaint", help="sources to leave out")
+    parser.add_argument("--row", type=Path, help="`[RET]`'s input row, `.npy` (default: the mean embedding)")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
-    from .ret_row import trained
-
-    config, captions = read_config(), captions_of(args.data, args.splits.split(","), args.without.split(","))
-    print(cached(args.data, trained(args.data, config), args.kind, captions, args.draw, config["layers"], args.threads))
+    row = torch.from_numpy(np.load(args.row)) if args.row else load_lm()[0].ret
+    captions = captions_of(args.data, args.splits.split(","), args.without.split(","))
+    print(cached(args.data, row, args.kind, captions, args.draw, read_config()["layers"], args.threads))
 
 
 if __name__ == "__main__":
