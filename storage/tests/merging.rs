@@ -6,7 +6,7 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ struct Holds {
     /// Rows of each merge that has begun.
     begun: Mutex<Vec<u32>>,
     let_go: AtomicBool,
+    /// Merges that may end before all are let go.
+    may_end: AtomicUsize,
     /// Ends also when the merge is not wanted any more.
     gives_up: bool,
 }
@@ -32,8 +34,12 @@ struct Holds {
 impl SegmentBuilder for Holds {
     fn build(&self, vectors: &[f32], dim: usize, _: &[Source<'_>], task: &mut Task<'_>) -> Option<Vec<u8>> {
         if !task.is_waited_for() {
-            self.begun.lock().unwrap().push((vectors.len() / dim) as u32);
-            while !self.let_go.load(Ordering::SeqCst) && (task.goes_on(0.5) || !self.gives_up) {
+            let mut begun = self.begun.lock().unwrap();
+            begun.push((vectors.len() / dim) as u32);
+            let number = begun.len();
+            drop(begun);
+            let may_end = || self.let_go.load(Ordering::SeqCst) || self.may_end.load(Ordering::SeqCst) >= number;
+            while !may_end() && (task.goes_on(0.5) || !self.gives_up) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -129,11 +135,13 @@ fn nobody_waits_for_a_merge_and_it_misses_nothing() {
     let live = MERGED - 2 + 40 * SEALED + LARGE - 2 - 1;
     assert_eq!((expected.len() as u32, expected.get("k3"), expected["k4"], expected["k30"]), (live, None, 400, 7));
     let sealed_before = photos.stats().sealed_segments;
-    holds.let_go.store(true, Ordering::SeqCst);
+    // The next merge may take what this one makes: it waits.
+    holds.may_end.store(1, Ordering::SeqCst);
     wait("the merge's end", || photos.stats().sealed_segments < sealed_before);
     let merged = |rows: u32| photos.snapshot().segments().iter().any(|segment| segment.rows() == rows);
     assert!(merged(MERGED) && photos.stats().last_seal_error.is_none(), "the first try did it");
     assert_eq!(contents(&photos.snapshot()), expected, "what died during the merge stays dead");
+    holds.let_go.store(true, Ordering::SeqCst);
     drop((photos, store));
     let store = open(dir.path());
     assert_eq!(contents(&common::photos(&store).snapshot()), expected, "also for the next process");

@@ -7,6 +7,7 @@
 mod common;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use common::{delete, options, photos, put, record};
 use fromagerie_storage::{Batch, Collection, Op, SegmentBuilder, Source, Store, StoreOptions, Task};
@@ -37,7 +38,7 @@ impl SegmentBuilder for WritesDown {
 }
 
 fn collection(dir: &std::path::Path, merge_rows_max: usize) -> (Store, Collection, Arc<WritesDown>) {
-    let options = StoreOptions { seal_rows: SEALED as usize, merge_rows_max, ..options() };
+    let options = StoreOptions { seal_rows: SEALED as usize, merge_rows_max, seal_rest: Duration::ZERO, ..options() };
     let store = Store::open(dir, options).unwrap();
     let photos = photos(&store);
     let told = Arc::new(WritesDown::default());
@@ -116,4 +117,27 @@ fn a_seal_has_sources_without_graphs() {
     segment(&photos, 0, SEALED);
     let told = told.0.lock().unwrap().clone();
     assert_eq!(told[0].sources, [(None, SEALED, (0..SEALED).collect())]);
+}
+
+#[test]
+fn a_damaged_segment_keeps_no_other_from_being_merged() {
+    let dir = common::tempdir();
+    let (store, photos, _) = collection(dir.path(), 1);
+    for n in 0..20 {
+        segment(&photos, n * SEALED, SEALED);
+    }
+    drop((photos, store));
+    // The payload of one row of one segment.
+    let damaged = common::files(dir.path(), "segment").into_iter().find_map(|path| {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(7).position(|window| window == b"{\"v\":42")?;
+        bytes[at + 5] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        Some(path)
+    });
+    assert!(damaged.is_some());
+    let (_store, photos, _) = collection(dir.path(), 1000);
+    segment(&photos, 5000, SEALED);
+    segment(&photos, 6000, SEALED);
+    assert_eq!(photos.stats().sealed_segments, 2, "the damaged one, and all others as one");
 }

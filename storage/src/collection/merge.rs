@@ -101,9 +101,11 @@ impl Inner {
             drop(sources);
             let merged = self.merge(merging, &ids, false, &mut |_| !self.root.background.is_closing());
             if let Err(error) = merged {
-                if error.damage().is_some() {
-                    // Left as they are: what can be read still is, and `verify` names what cannot.
-                    self.publishing.lock().unmergeable.extend(ids);
+                if let Some(damage) = error.damage() {
+                    // Left as it is: what can be read still is, and `verify` names what cannot. The others go on without it.
+                    let mut damaged = ids.clone();
+                    damaged.retain(|id| damage.path.ends_with(layout::file_name(*id)));
+                    self.publishing.lock().unmergeable.extend(if damaged.is_empty() { ids } else { damaged });
                 }
                 return Err(error);
             }
