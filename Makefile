@@ -36,14 +36,16 @@ test-python: setup
 	cargo build -p fromagerie-server
 	$(VENV) -m pytest python/tests
 
-## fuzz: every decoder of bytes from a disk under libFuzzer, FUZZ_SECONDS each (nightly and cargo-fuzz needed)
+## fuzz: every decoder of bytes from a disk or a stranger under libFuzzer, FUZZ_SECONDS each (nightly and cargo-fuzz needed)
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS := aliases catalog_value database_file document footer graph journal manifest readable segment snapshot_list \
+FUZZ_STORED := aliases catalog_value database_file document footer graph journal manifest readable segment snapshot_list \
 	snapshot_records
+FUZZ_FOREIGN := arrow bundle csv jsonl npy parquet pickle picture tar tokenizer tsv
 .PHONY: fuzz
 fuzz:
-	for target in $(FUZZ_TARGETS); do \
-		cargo +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=256; \
+	for target in $(FUZZ_STORED) $(FUZZ_FOREIGN); do \
+		case " $(FUZZ_STORED) " in *" $$target "*) limit=256;; *) limit=1100;; esac; \
+		cargo +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=$$limit; \
 	done
 
 ## sanitize: the rooms that hold `unsafe`, and the index between them, under AddressSanitizer (nightly needed)

@@ -14,10 +14,11 @@ const INPUT_BYTES_MAX: usize = 1 << 16;
 const EDGES: [u64; 12] =
     [0, 1, 7, 0x7F, 0xFF, 0xFFFF, 0x1_0000, 0x7FFF_FFFF, 0xFFFF_FFFF, 1 << 32, i64::MAX as u64, u64::MAX];
 
-/// Replays the corpus of `name`, then mutates it for `FROMAGERIE_FUZZ_SECONDS` of this thread's time (1 without it).
+/// Replays the corpus of `name`, then mutates it for `FROMAGERIE_FUZZ_SECONDS` of this thread's time (1 without it), or one
+/// `part` of that.
 ///
 /// Of the kept inputs some must be accepted, and of what becomes of them: a corpus of a former format tests nothing.
-pub fn run(name: &str, target: impl Fn(&[u8]) -> bool + RefUnwindSafe) {
+pub fn run(name: &str, part: u32, target: impl Fn(&[u8]) -> bool + RefUnwindSafe) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().find(|path| path.join("fuzz/corpus").is_dir());
     let folder = folder.expect("fuzz/corpus is in the repository").join("fuzz");
     let corpus = read(&folder.join("corpus").join(name));
@@ -32,9 +33,10 @@ pub fn run(name: &str, target: impl Fn(&[u8]) -> bool + RefUnwindSafe) {
     let kept = corpus.iter().filter(|bytes| survives(bytes)).count();
     assert!(kept > 0, "{name}: no kept input is accepted; the format has changed, and the corpus must too");
     let seconds = std::env::var("FROMAGERIE_FUZZ_SECONDS").map_or(1, |text| text.parse().unwrap());
+    let time = Duration::from_secs(seconds) / part;
     let seed = std::env::var("FROMAGERIE_SEED").map_or(1, |text| text.parse().unwrap());
     let (mut random, mut runs, mut accepted, begun) = (Random::new(seed), corpus.len(), kept, Clock::start());
-    while runs % 64 != 0 || begun.elapsed() < Duration::from_secs(seconds) {
+    while runs % 64 != 0 || begun.elapsed() < time {
         accepted += usize::from(survives(&mutated(&corpus, &mut random)));
         runs += 1;
     }
@@ -47,7 +49,8 @@ fn read(folder: &Path) -> Vec<Vec<u8>> {
     paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
-fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+/// One of the inputs, changed in a few places.
+pub fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut bytes = corpus[random.below(corpus.len())].clone();
     for _ in 0..1 + random.below(6) {
         let at = random.below(bytes.len() + 1);

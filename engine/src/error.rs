@@ -161,7 +161,7 @@ pub enum Error {
         /// What is allowed.
         allowed: &'static str,
     },
-    /// An item without a key, or whose payload is not a JSON object.
+    /// An item without a key, or that says more than is kept: see `docs/API.md`.
     #[error("item {key:?} cannot be stored: {problem}")]
     BadItem {
         /// The item's key.

@@ -20,6 +20,7 @@
 //! `fromagerie-storage`; a write enters at [`Collection::insert`] or [`Collection::ingest`]; a conversation at
 //! [`Database::chat`], whose loop is `dialogue::reply`.
 
+mod bounds;
 mod care;
 mod collection;
 mod database;
@@ -29,6 +30,7 @@ mod embed;
 mod encoder;
 mod error;
 mod error_kind;
+pub mod fuzzing;
 mod graph;
 mod ingest;
 mod item;

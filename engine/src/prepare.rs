@@ -3,9 +3,10 @@
 use fromagerie_models::Pixels;
 use fromagerie_storage::{Batch, Op, Receipt, Record};
 
+use crate::bounds::check_item;
 use crate::collection::Collection;
 use crate::encoder::DecodedImage;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::item::{Content, Document, Item, read_file};
 
 /// One item that is ready to be encoded and written.
@@ -42,7 +43,7 @@ impl Prepared {
 impl Collection {
     /// Checks an item and decodes its picture.
     pub(crate) fn prepare(&self, mut item: Item) -> Result<Prepared> {
-        check_key(&item.key)?;
+        check_item(&item.key, &item.caption, &item.uri, &item.payload)?;
         let bytes = match std::mem::replace(&mut item.content, Content::Image(Vec::new())) {
             Content::Vector(vector) => {
                 let vector = self.checked(vector)?;
@@ -99,12 +100,4 @@ impl Collection {
         }
         Ok(())
     }
-}
-
-pub(crate) fn check_key(key: &str) -> Result<()> {
-    if (1..=512).contains(&key.len()) {
-        return Ok(());
-    }
-    let problem = format!("its key has {} bytes; use 1 to 512", key.len());
-    Err(Error::BadItem { key: key.chars().take(40).collect(), problem })
 }

@@ -38,6 +38,11 @@ fn sealing_changes_no_answer() {
     assert_eq!(keys, ["red-0"]);
 }
 
+/// Lists in each other.
+fn nested(levels: usize) -> serde_json::Value {
+    (1..levels).fold(serde_json::Value::from(7), |inner, _| vec![inner].into())
+}
+
 #[test]
 fn bad_input_is_refused_by_name_and_changes_nothing() {
     let (cellar, colours) = cellar(FakeModel::new(), &REDS);
@@ -48,6 +53,8 @@ fn bad_input_is_refused_by_name_and_changes_nothing() {
         (Item::vector("x", vec![0.0; 16]), "all zeros"),
         (Item::vector("", vec![1.0; 16]), "its key has 0 bytes"),
         (Item::vector("k".repeat(513), vec![1.0; 16]), "its key has 513 bytes"),
+        (Item::vector("x", vec![1.0; 16]).payload("deep", nested(200)), "nested deeper than 20 levels"),
+        (Item::vector("x", vec![1.0; 16]).caption("c".repeat(70_000)), "its caption has 70000 bytes"),
         (Item::image("x", b"hello, I am text".to_vec()), "not an image"),
         (Item::image("x", png([1, 2, 3])[..60].to_vec()), "ends before the picture does"),
         (Item::file("/nowhere/at/all.jpg"), "/nowhere/at/all.jpg"),

@@ -14,7 +14,7 @@ macro_rules! survives {
     ($($name:ident)*) => {$(
         #[test]
         fn $name() {
-            mutate::run(stringify!($name), fuzzing::$name);
+            mutate::run(stringify!($name), 1, fuzzing::$name);
         }
     )*};
 }

@@ -326,3 +326,29 @@ async fn a_server_is_looked_after_while_it_serves() {
     let unknown = admin.get_collection_stats(v1::GetCollectionStatsRequest { name: "no".into() }).await.unwrap_err();
     assert_eq!((unknown.code(), reason(&unknown).as_str()), (Code::NotFound, "UNKNOWN_COLLECTION"));
 }
+
+/// Protocol buffers are read to a hundred messages in each other, and a level of a payload is three.
+#[tokio::test]
+async fn the_deepest_payload_that_is_kept_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path(), Some(&tiny_bundle()), &[]);
+    let mut collections = CollectionServiceClient::new(connect(&server).await);
+    let new = v1::CreateCollectionRequest { name: "colours".into(), ..Default::default() };
+    collections.create_collection(new).await.unwrap();
+    let payload = |levels: usize| {
+        let object = |value| prost_types::Struct { fields: [("a".to_owned(), value)].into_iter().collect() };
+        let number = prost_types::Value { kind: Some(prost_types::value::Kind::NumberValue(7.0)) };
+        let nest = |inner, _| prost_types::Value { kind: Some(prost_types::value::Kind::StructValue(object(inner))) };
+        Some(object((1..levels).fold(number, nest)))
+    };
+    let items = vec![
+        v1::Item { payload: payload(20), ..item("deepest", RED) },
+        v1::Item { payload: payload(21), ..item("deeper", BLUE) },
+    ];
+    let upsert = v1::UpsertItemsRequest { collection: "colours".into(), items, ..Default::default() };
+    let receipt = collections.upsert_items(upsert).await.unwrap().into_inner();
+    let failed: Vec<_> = receipt.failures.iter().map(|f| (f.key.as_str(), f.reason.as_str())).collect();
+    assert_eq!((receipt.written_count, failed), (1, vec![("deeper", "BAD_ITEM")]));
+    let get = v1::GetItemRequest { collection: "colours".into(), key: "deepest".into(), with_features: false };
+    assert_eq!(collections.get_item(get).await.unwrap().into_inner().payload, payload(20));
+}

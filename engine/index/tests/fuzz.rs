@@ -10,5 +10,5 @@ mod random;
 
 #[test]
 fn any_bytes_in_the_place_of_a_graph() {
-    mutate::run("graph", graph::graph);
+    mutate::run("graph", 1, graph::graph);
 }

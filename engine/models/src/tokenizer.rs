@@ -7,6 +7,8 @@
 pub(crate) mod error;
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde_json::Value;
@@ -38,12 +40,12 @@ impl Tokenizer {
     /// [`TokenizerError`], naming the file.
     pub fn open(path: &Path, manifest: &Manifest, generation: &GenerationConfig) -> Result<Self, TokenizerError> {
         let json = files::read_bounded(path, BYTES_MAX)?;
-        let parse = |why: &dyn std::fmt::Display| TokenizerError::Parse { path: path.into(), why: why.to_string() };
-        let template = tokenizers::Tokenizer::from_bytes(&json).map_err(|why| parse(&why))?;
+        let parse = |why: String| TokenizerError::Parse { path: path.into(), why };
+        let template = guarded(|| tokenizers::Tokenizer::from_bytes(&json)).map_err(parse)?;
         let ret = &manifest.retrieval.ret_token_ids;
-        let mut described: Value = serde_json::from_slice(&json).map_err(|why| parse(&why))?;
+        let mut described: Value = serde_json::from_slice(&json).map_err(|why| parse(why.to_string()))?;
         make_special(&mut described, ret);
-        let mut plain = tokenizers::Tokenizer::from_bytes(described.to_string()).map_err(|why| parse(&why))?;
+        let mut plain = guarded(|| tokenizers::Tokenizer::from_bytes(described.to_string())).map_err(parse)?;
         plain.set_encode_special_tokens(true);
 
         let special = plain.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special).map(|(id, _)| id);
@@ -77,8 +79,7 @@ impl Tokenizer {
     /// [`TokenizerError::Encode`].
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, TokenizerError> {
         let tokenizer = if special { &self.template } else { &self.plain };
-        let encoding =
-            tokenizer.encode_fast(text, false).map_err(|why| TokenizerError::Encode { why: why.to_string() })?;
+        let encoding = guarded(|| tokenizer.encode_fast(text, false)).map_err(|why| TokenizerError::Encode { why })?;
         let mut ids = encoding.get_ids().to_vec();
         if !special {
             // A vocabulary may hold a special token as an ordinary word too; then that word has no tokens here.
@@ -92,9 +93,17 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Decode`].
     pub fn decode(&self, ids: &[u32], special: bool) -> Result<String, TokenizerError> {
-        let why = |why: tokenizers::Error| TokenizerError::Decode { why: why.to_string() };
         // In the plain reading [RET] is a special token, which is what it is in a reply.
-        if special { self.template.decode(ids, false) } else { self.plain.decode(ids, true) }.map_err(why)
+        let decode = || if special { self.template.decode(ids, false) } else { self.plain.decode(ids, true) };
+        guarded(decode).map_err(|why| TokenizerError::Decode { why })
+    }
+}
+
+/// What other people's code makes of a file that it did not write, with a panic as an error.
+fn guarded<T, E: Display>(read: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|why| why.to_string()),
+        Err(_) => Err("its reader gave up".to_owned()),
     }
 }
 

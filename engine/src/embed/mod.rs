@@ -13,6 +13,7 @@ use std::time::Instant;
 use fromagerie_models::Pixels;
 use rayon::prelude::*;
 
+use crate::bounds::check_item;
 use crate::encoder::DecodedImage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::fetch::Fetcher;
@@ -21,7 +22,6 @@ use crate::ingest::source::{Body, Found, Position, Records, Shards, SourceOption
 use crate::ingest::{Failure, FetchOptions, IngestEvent, IngestReport, SourceError, Stage};
 use crate::item::read_file;
 use crate::model::LoadedModel;
-use crate::prepare::check_key;
 use crate::settings::Thumbnails;
 use table::TableWriter;
 
@@ -145,7 +145,7 @@ pub fn embed(
 fn look(loaded: &LoadedModel, thumbnails: Thumbnails, mut found: Found) -> Result<(Row, Pixels), Failure> {
     let (key, place) = (found.key.clone(), found.place.clone());
     let read = |found: &mut Found| -> Result<(DecodedImage, Pixels)> {
-        check_key(&found.key)?;
+        check_item(&found.key, &found.caption, &found.uri, &found.payload)?;
         let bytes = match std::mem::replace(&mut found.body, Body::Bytes(Vec::new())) {
             Body::Bytes(bytes) => bytes,
             Body::File(path) => read_file(&path)?,

@@ -5,11 +5,12 @@ use half::f16;
 use sha2::{Digest, Sha256};
 
 use super::source::{Body, Failure, Found, Made, Place, SourceError, Stage};
+use crate::bounds::check_item;
 use crate::collection::Collection;
 use crate::encoder::content_hash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Content, Document, Item, StoredItem, read_file};
-use crate::prepare::{Origin, Prepared, check_key};
+use crate::prepare::{Origin, Prepared};
 
 /// What became of one record.
 pub(super) enum Looked {
@@ -77,7 +78,7 @@ impl Collection {
     }
 
     fn look_at_made(&self, item: Item, made: Made) -> Result<Usable> {
-        check_key(&item.key)?;
+        check_item(&item.key, &item.caption, &item.uri, &item.payload)?;
         let Made { vector, features, picture } = made;
         let vector = vector.map(|vector| self.checked(vector)).transpose()?;
         if vector.is_none() && features.is_none() {

@@ -97,6 +97,11 @@ impl Served {
         Served { child, address }
     }
 
+    /// Whether the process has not ended.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// For tonic's clients.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)

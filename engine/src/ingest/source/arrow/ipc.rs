@@ -11,7 +11,7 @@ use arrow_ipc::{Block, Message, root_as_footer, root_as_message};
 use arrow_schema::SchemaRef;
 
 use super::super::SourceError;
-use super::{Batches, Lost, Rows, guarded};
+use super::{Batches, Lost, Rows, check_rows, guarded};
 use crate::error::{Error, Result};
 
 /// Largest footer, in bytes.
@@ -47,6 +47,7 @@ impl Ipc {
         })?;
         let decoder = FileDecoder::new(schema.clone(), version);
         let mut ipc = Ipc { file, len, decoder, schema, blocks: Vec::new(), next: 0, skip: from };
+        ipc.check_overlap(dictionaries.iter().chain(&batches))?;
         for block in dictionaries {
             let bytes = ipc.bytes(&block)?;
             let decoder = &mut ipc.decoder;
@@ -54,8 +55,11 @@ impl Ipc {
         }
         for block in batches {
             let rows = ipc.rows_of(&block)?;
-            ipc.blocks.push((block, rows));
+            if rows > 0 {
+                ipc.blocks.push((block, rows));
+            }
         }
+        check_rows(ipc.blocks.iter().map(|(_, rows)| *rows))?;
         while ipc.blocks.get(ipc.next).is_some_and(|(_, rows)| ipc.skip >= *rows) {
             ipc.skip -= ipc.blocks[ipc.next].1;
             ipc.next += 1;
@@ -69,11 +73,23 @@ impl Ipc {
 
     /// Rows of the whole file.
     pub(super) fn rows(&self) -> u64 {
-        self.blocks.iter().map(|(_, rows)| rows).fold(0, |sum, rows| sum.saturating_add(*rows))
+        self.blocks.iter().map(|(_, rows)| rows).sum()
     }
 }
 
 impl Ipc {
+    /// # Errors
+    /// Blocks that have more bytes than the file: some lie in each other, and a small file could be read without end.
+    fn check_overlap<'a>(&self, blocks: impl Iterator<Item = &'a Block>) -> Result<(), SourceError> {
+        let mut left = self.len;
+        for block in blocks {
+            let (_, head, body) = self.bounds(block)?;
+            let overlap = || SourceError::damaged("record batches that have more bytes than the file");
+            left = left.checked_sub((head + body).max(1)).ok_or_else(overlap)?;
+        }
+        Ok(())
+    }
+
     /// The bytes of a block, after a look at what they unpack to.
     fn bytes(&mut self, block: &Block) -> Result<Vec<u8>, SourceError> {
         let (at, head, body) = self.bounds(block)?;
@@ -87,9 +103,11 @@ impl Ipc {
     fn rows_of(&mut self, block: &Block) -> Result<u64, SourceError> {
         let (at, head, _) = self.bounds(block)?;
         let head = read(&mut self.file, at, head)?;
-        let rows =
-            guarded(|| Ok::<_, String>(message(&head)?.header_as_record_batch().map_or(0, |batch| batch.length())))?;
-        Ok(u64::try_from(rows).unwrap_or(0))
+        guarded(|| {
+            let message = message(&head)?;
+            let batch = message.header_as_record_batch().ok_or("a block that is no record batch")?;
+            u64::try_from(batch.length()).map_err(|_| "a record batch of a negative length".to_owned())
+        })
     }
 
     /// Where a block is, and the lengths of its header and its body.

@@ -1,17 +1,20 @@
 //! Parquet and Arrow files: tables in columns, whose pictures are bytes, paths or addresses, or which hold vectors.
 //!
 //! The formats are Apache's crates' to read; what is here bounds what they may be made to do. A few bytes of either
-//! can ask for gigabytes, so page and buffer headers are looked at before anything is unpacked ([`pages`], [`ipc`]),
+//! can ask for gigabytes, or for a stack without end, so footers, page and buffer headers are looked at before anything
+//! is unpacked ([`footer`], [`pages`], [`ipc`]),
 //! rows are read few at a time where one may be large ([`parquet`]), and a panic in a reader is a failure of the file,
 //! not of the process.
 //!
 //! `fromagerie.space` in a schema's metadata is the fingerprint (hex) of the retrieval space its vectors were made in.
 
 mod cells;
+mod footer;
 mod ipc;
 mod made;
 mod pages;
 mod parquet;
+mod thrift;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +33,7 @@ pub(super) type Rows = Result<RecordBatch, Lost>;
 
 /// Rows that could not be read.
 pub(super) struct Lost {
+    /// How many; never none, since a failure stands in the place of the first.
     pub(super) rows: u64,
     pub(super) error: SourceError,
 }
@@ -151,6 +155,13 @@ fn space_of(schema: &Schema) -> Option<[u8; 32]> {
     let mut space = [0; 32];
     hex::decode_to_slice(schema.metadata().get(marks::SPACE)?, &mut space).ok()?;
     Some(space)
+}
+
+/// # Errors
+/// More rows than can be counted: places would be lost.
+fn check_rows(mut parts: impl Iterator<Item = u64>) -> Result<(), SourceError> {
+    let all = parts.try_fold(0u64, |all, rows| all.checked_add(rows).filter(|all| *all < 1 << 48));
+    all.map(drop).ok_or_else(|| SourceError::damaged("it claims more than 2^48 rows"))
 }
 
 /// What other people's code makes of a stranger's bytes, with a panic as an error.

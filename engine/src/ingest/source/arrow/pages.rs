@@ -1,15 +1,16 @@
 //! The headers of a Parquet file's pages, read before the pages are: how much each of them unpacks to.
 //!
 //! A page header is a struct in Thrift's compact protocol. Only sizes and counts are taken from it; the rest is passed
-//! over. Source: `parquet.thrift` of apache/parquet-format, and Thrift's compact protocol specification.
+//! over. Source: `parquet.thrift` of apache/parquet-format.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek};
 
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
 use super::super::SourceError;
 use super::guarded;
+use super::thrift::{Compact, I32, STRUCT};
 
 /// Most bytes that a page unpacks to.
 const PAGE_BYTES_MAX: u64 = 1 << 30;
@@ -21,36 +22,36 @@ const LIST_VALUES_MAX: u64 = 1 << 31;
 /// Deepest nesting of a page header.
 const DEPTH_MAX: usize = 8;
 
-/// # Errors
-/// It is no Parquet file, or its footer is larger than it may be.
-pub(super) fn check_footer(mut file: &File, limit: u64) -> Result<(), SourceError> {
-    let mut tail = [0; 8];
-    let read = file.seek(SeekFrom::End(-8)).and_then(|at| file.read_exact(&mut tail).map(|()| at));
-    let at = read.map_err(|_| SourceError::damaged("no Parquet file: it is too short"))?;
-    let [a, b, c, d, magic @ ..] = tail;
-    if &magic != b"PAR1" {
-        return Err(SourceError::damaged("no Parquet file, or one that was cut off: it does not end in PAR1"));
-    }
-    let len = u64::from(u32::from_le_bytes([a, b, c, d]));
-    if len > at.min(limit) {
-        return Err(SourceError::TooLarge { what: "its footer".into(), bytes: len, limit: at.min(limit) });
-    }
-    Ok(())
-}
-
 /// The sum over the columns of the largest page's unpacked bytes: no row has more, but for lists over several pages.
 ///
 /// # Errors
-/// A page that unpacks to more than may be.
+/// A page that unpacks to more than may be; columns that share bytes, each of which would be read again, or that have
+/// more rows than their group, or fewer.
 pub(super) fn check_group(file: &File, group: &RowGroupMetaData) -> Result<u64, SourceError> {
-    let mut sum = 0u64;
+    let len = file.metadata().map_err(|error| SourceError::damaged(error.to_string()))?.len();
+    let (mut sum, mut left) = (0u64, len);
     for column in group.columns() {
-        sum = sum.saturating_add(check_column(file, column)?);
+        let is_flat = column.column_descr().max_rep_level() == 0;
+        if is_flat && column.num_values() != group.num_rows() {
+            let (name, values, rows) = (column.column_path().string(), column.num_values(), group.num_rows());
+            return Err(SourceError::damaged(format!(
+                "column {name:?} has {values} values in a row group of {rows} rows"
+            )));
+        }
+        let (begin, bytes) = guarded(|| Ok::<_, String>(column.byte_range()))?;
+        let overlap = || SourceError::damaged("columns that have more bytes than the file");
+        left = left.checked_sub(bytes).ok_or_else(overlap)?;
+        sum = sum.saturating_add(check_column(Compact::at(file, begin, len)?, column, begin + bytes)?);
     }
     Ok(sum)
 }
 
-fn check_column(file: &File, column: &ColumnChunkMetaData) -> Result<u64, SourceError> {
+/// The largest page's unpacked bytes in the column whose pages lie up to `end`.
+fn check_column(
+    mut pages: Compact<BufReader<&File>>,
+    column: &ColumnChunkMetaData,
+    end: u64,
+) -> Result<u64, SourceError> {
     let name = || column.column_path().string();
     let is_list = column.column_descr().max_rep_level() > 0;
     let values = u64::try_from(column.num_values()).unwrap_or(u64::MAX);
@@ -58,9 +59,6 @@ fn check_column(file: &File, column: &ColumnChunkMetaData) -> Result<u64, Source
         let what = format!("{values} values of column {:?} in one row group; write smaller row groups", name());
         return Err(SourceError::unsupported(what));
     }
-    let (begin, len) = guarded(|| Ok::<_, String>(column.byte_range()))?;
-    let end = begin.saturating_add(len);
-    let mut pages = Compact::at(file, begin)?;
     let mut largest = 0;
     while pages.at < end {
         let page = pages.page().map_err(|problem| SourceError::damaged(format!("column {:?}: {problem}", name())))?;
@@ -84,19 +82,6 @@ struct Page {
     unpacked: u64,
     packed: u64,
     values: u64,
-}
-
-/// A reader of Thrift's compact protocol.
-struct Compact<R> {
-    reader: R,
-    at: u64,
-}
-
-impl<'a> Compact<BufReader<&'a File>> {
-    fn at(mut file: &'a File, at: u64) -> Result<Self, SourceError> {
-        file.seek(SeekFrom::Start(at)).map_err(|error| SourceError::damaged(error.to_string()))?;
-        Ok(Compact { reader: BufReader::with_capacity(4 << 10, file), at })
-    }
 }
 
 impl<R: Read + Seek> Compact<BufReader<R>> {
@@ -123,101 +108,22 @@ impl<R: Read + Seek> Compact<BufReader<R>> {
     }
 }
 
-const TRUE: u8 = 1;
-const FALSE: u8 = 2;
-const BYTE: u8 = 3;
-const I16: u8 = 4;
-const I32: u8 = 5;
-const I64: u8 = 6;
-const DOUBLE: u8 = 7;
-const BINARY: u8 = 8;
-const LIST: u8 = 9;
-const SET: u8 = 10;
-const MAP: u8 = 11;
-const STRUCT: u8 = 12;
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
 
-impl<R: Read + Seek> Compact<BufReader<R>> {
-    /// Calls `field` with the number and kind of each field of a struct; it reads the value.
-    fn fields(
-        &mut self,
-        depth: usize,
-        field: &mut dyn FnMut(&mut Self, i16, u8) -> Result<(), String>,
-    ) -> Result<(), String> {
-        if depth == 0 {
-            return Err("a page header that is nested too deep".into());
-        }
-        let mut id = 0i16;
-        loop {
-            let head = self.byte()?;
-            let kind = head & 0x0F;
-            if head == 0 {
-                return Ok(());
-            }
-            id = match head >> 4 {
-                0 => self.varint()? as i16,
-                step => id.wrapping_add(step.into()),
-            };
-            field(self, id, kind)?;
-        }
+    use super::*;
+
+    fn page(header: &[u8]) -> Result<Page, String> {
+        let reader = BufReader::new(Cursor::new(header.to_vec()));
+        Compact { reader, at: 0, end: header.len() as u64 }.page()
     }
 
-    /// Passes over a value.
-    fn pass(&mut self, kind: u8, depth: usize) -> Result<(), String> {
-        if depth == 0 {
-            return Err("a page header that is nested too deep".into());
-        }
-        match kind {
-            TRUE | FALSE => Ok(()),
-            BYTE => self.skip(1),
-            I16 | I32 | I64 => self.varint().map(drop),
-            DOUBLE => self.skip(8),
-            BINARY => {
-                let len = self.varint()?;
-                self.skip(len)
-            }
-            LIST | SET => {
-                let head = self.byte()?;
-                let len = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
-                (0..len).try_for_each(|_| match head & 0x0F {
-                    TRUE | FALSE => self.skip(1),
-                    kind => self.pass(kind, depth - 1),
-                })
-            }
-            STRUCT => self.fields(depth - 1, &mut |this, _, kind| this.pass(kind, depth - 1)),
-            MAP => Err("a page header with a map".into()),
-            _ => Err("a page header of unknown types".into()),
-        }
-    }
-
-    /// A number that is no less than 0.
-    fn size(&mut self) -> Result<u64, String> {
-        let zigzag = self.varint()?;
-        if zigzag & 1 == 0 { Ok(zigzag >> 1) } else { Err("a page header with a negative size".into()) }
-    }
-
-    fn varint(&mut self) -> Result<u64, String> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7F) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err("a page header with an endless number".into())
-    }
-
-    fn byte(&mut self) -> Result<u8, String> {
-        let mut byte = [0];
-        self.reader.read_exact(&mut byte).map_err(|_| "the file ends inside a page header".to_owned())?;
-        self.at += 1;
-        Ok(byte[0])
-    }
-
-    fn skip(&mut self, len: u64) -> Result<(), String> {
-        let step = i64::try_from(len).map_err(|_| "a page header that leads out of the file".to_owned())?;
-        self.reader.seek_relative(step).map_err(|error| error.to_string())?;
-        self.at = self.at.saturating_add(len);
-        Ok(())
+    #[test]
+    fn sizes_are_taken_and_the_rest_is_passed_over() {
+        // type 0, unpacked 300, packed 40, a CRC, a data page's header of 7 values.
+        let header = [0x15, 0, 0x15, 0xD8, 4, 0x15, 80, 0x15, 2, 0x1C, 0x15, 14, 0x15, 0, 0, 0];
+        let Page { unpacked, packed, values } = page(&header).unwrap();
+        assert_eq!((unpacked, packed, values), (300, 40, 7));
     }
 }

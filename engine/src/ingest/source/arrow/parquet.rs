@@ -9,7 +9,7 @@ use parquet::arrow::arrow_reader::{
 };
 
 use super::super::SourceError;
-use super::{Batches, Lost, Rows, guarded, pages};
+use super::{Batches, Lost, Rows, check_rows, footer, guarded, pages};
 use crate::error::{Error, Result};
 
 /// Largest footer, in bytes.
@@ -36,9 +36,11 @@ impl Parquet {
     pub(super) fn open(path: &Path, from: u64) -> Result<Parquet> {
         let failed = |source| Error::File { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
-        pages::check_footer(&file, FOOTER_BYTES_MAX)?;
+        footer::check(&file, FOOTER_BYTES_MAX)?;
         let metadata = guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))?;
         let mut parquet = Parquet { path: path.to_owned(), file, metadata, group: 0, skip: from, open: None };
+        let rows = (0..parquet.groups()).map(|group| parquet.rows_of(group));
+        check_rows(rows)?;
         while parquet.group < parquet.groups() && parquet.skip >= parquet.rows_of(parquet.group) {
             parquet.skip -= parquet.rows_of(parquet.group);
             parquet.group += 1;
@@ -52,7 +54,7 @@ impl Parquet {
 
     /// Rows of the whole file.
     pub(super) fn rows(&self) -> u64 {
-        (0..self.groups()).map(|group| self.rows_of(group)).fold(0, u64::saturating_add)
+        (0..self.groups()).map(|group| self.rows_of(group)).sum()
     }
 
     fn groups(&self) -> usize {
@@ -76,37 +78,34 @@ impl Parquet {
 
 impl Batches for Parquet {
     fn next(&mut self) -> Option<Rows> {
-        loop {
-            if let Some((reader, left)) = &mut self.open {
-                match guarded(|| reader.next().transpose()) {
-                    Ok(Some(batch)) => {
-                        *left = left.saturating_sub(batch.num_rows() as u64);
-                        return Some(Ok(batch));
-                    }
-                    ended => {
-                        let left = *left;
-                        self.open = None;
-                        match ended {
-                            Err(error) => return Some(Err(Lost { rows: left.max(1), error })),
-                            Ok(_) if left > 0 => {
-                                let problem = format!("{left} rows of row group {} are missing", self.group - 1);
-                                return Some(Err(Lost { rows: left, error: SourceError::damaged(problem) }));
-                            }
-                            Ok(_) => {}
-                        }
-                    }
-                }
-            }
+        while self.open.is_none() {
             if self.group == self.groups() {
                 return None;
             }
             let (group, skip) = (self.group, std::mem::take(&mut self.skip));
             self.group += 1;
-            let left = self.rows_of(group) - skip;
-            match self.open_group(group, skip) {
-                Ok(reader) => self.open = Some((reader, left)),
-                Err(error) => return Some(Err(Lost { rows: left, error })),
+            match self.rows_of(group) - skip {
+                0 => {}
+                left => match self.open_group(group, skip) {
+                    Ok(reader) => self.open = Some((reader, left)),
+                    Err(error) => return Some(Err(Lost { rows: left, error })),
+                },
             }
         }
+        let (mut reader, left) = self.open.take()?;
+        Some(match guarded(|| reader.next().transpose()) {
+            Ok(Some(batch)) if batch.num_rows() > 0 => {
+                // A row that the footer does not count would move the places of all that come after it.
+                let batch = batch.slice(0, batch.num_rows().min(left as usize));
+                let left = left - batch.num_rows() as u64;
+                self.open = (left > 0).then_some((reader, left));
+                Ok(batch)
+            }
+            Ok(_) => {
+                let problem = format!("{left} rows of row group {} are missing", self.group - 1);
+                Err(Lost { rows: left, error: SourceError::damaged(problem) })
+            }
+            Err(error) => Err(Lost { rows: left, error }),
+        })
     }
 }
