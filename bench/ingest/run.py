@@ -182,6 +182,12 @@ def reindex(runner: Runner) -> dict:
     return runner.ours("reindex", "--file", npy, "--db", "{new}")
 
 
+def merge(runner: Runner) -> dict:
+    """A million vectors, whose segments become one while searches run."""
+    npy = vectors(runner.folder, runner.arguments.rows, "items")
+    return runner.ours("merge", "--file", npy, "--db", "{new}")
+
+
 def maps(runner: Runner) -> dict:
     arguments = runner.arguments
     new_bundle = runner.folder / "other-map"
@@ -191,7 +197,7 @@ def maps(runner: Runner) -> dict:
     return runner.ours("maps", *where, "--new-bundle", new_bundle, "--db", "{new}")
 
 
-PARTS = {"decode": decode, "job": job, "load": load, "memory": memory, "reindex": reindex, "maps": maps}
+PARTS = {"decode": decode, "job": job, "load": load, "memory": memory, "merge": merge, "reindex": reindex, "maps": maps}
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def load(found: dict) -> list:
     return lines
 
 
-def reindex(found: dict) -> list:
+def searches(found: dict) -> list:
     lines = ["| searches | count | p50 ms | p99 ms | largest ms |", "|---|---|---|---|---|"]
     for name in ("idle", "during"):
         one = found[f"{name}_ms"]
@@ -89,7 +89,7 @@ def plot(samples: list, title: str) -> str:
 def main() -> None:
     path = Path(sys.argv[1])
     figures = json.loads(path.read_text())
-    for part, table in (("decode", decode), ("job", job), ("load", load), ("reindex", reindex)):
+    for part, table in (("decode", decode), ("job", job), ("load", load), ("merge", searches), ("reindex", searches)):
         if part in figures:
             print("\n".join(table(figures[part])), end="\n\n")
     if "memory" in figures:

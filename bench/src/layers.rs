@@ -22,6 +22,8 @@ use fromagerie_index::{DenseRows, Rows};
 use fromagerie_proto::v1::{self, search_service_client::SearchServiceClient};
 use npy::Matrix;
 use serde_json::{Value, json};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 const K: usize = 10;
 /// Searches of one batch.
@@ -80,7 +82,7 @@ fn main() -> Result<()> {
     let rows: Vec<Value> = layers
         .iter()
         .map(|layer| {
-            println!("{:<34}{:<12}{:>10.0} queries/s  {:.2}", layer.name, layer.threads, layer.best_qps, layer.best_qps / bare);
+            println!("{:<44}{:<12}{:>10.0} queries/s  {:.2}", layer.name, layer.threads, layer.best_qps, layer.best_qps / bare);
             json!({"layer": layer.name, "threads": layer.threads, "qps": layer.best_qps, "of_bare": layer.best_qps / bare})
         })
         .collect();
@@ -231,6 +233,13 @@ fn over_grpc(args: &Args, vectors: &[&[f32]], ef: usize, layers: &mut Vec<Layer>
         for batch in &batches {
             client.batch_search(batch.clone()).await?;
         }
+        let channel = tonic::transport::Channel::from_shared(format!("http://{address}"))?.connect().await?;
+        let mut health = HealthClient::new(channel);
+        let start = Instant::now();
+        for _ in &requests {
+            health.check(HealthCheckRequest::default()).await?;
+        }
+        let empty = start.elapsed();
         let start = Instant::now();
         for request in &requests {
             client.search(request.clone()).await?;
@@ -259,9 +268,12 @@ fn over_grpc(args: &Args, vectors: &[&[f32]], ef: usize, layers: &mut Vec<Layer>
             client.batch_search(batch.clone()).await?;
         }
         let batched = start.elapsed();
-        for (name, took) in
-            [("gRPC, one call at a time", one), ("gRPC, 16 calls at a time", many), ("gRPC, batches of 100", batched)]
-        {
+        for (name, took) in [
+            ("gRPC, calls that do nothing, one at a time", empty),
+            ("gRPC, one call at a time", one),
+            ("gRPC, 16 calls at a time", many),
+            ("gRPC, batches of 100", batched),
+        ] {
             let qps = vectors.len() as f64 / took.as_secs_f64();
             match layers.iter_mut().find(|layer| layer.name == name) {
                 Some(layer) => layer.best_qps = layer.best_qps.max(qps),

@@ -1,12 +1,14 @@
-//! What ingest costs: pictures decoded and encoded, the whole job, vectors loaded, and a re-index beside searches. One
+//! What ingest costs: pictures decoded and encoded, the whole job, vectors loaded, and a merge and a re-index beside searches. One
 //! step a call, told as one line of JSON; `bench/ingest` puts the steps together, beside what others do with the same.
 
 #![allow(clippy::print_stdout)]
 
 mod growth;
 mod load;
+mod merge;
 mod pictures;
 mod reindex;
+mod searching;
 
 use std::path::PathBuf;
 
@@ -31,6 +33,8 @@ enum Step {
     Job(pictures::Job),
     /// Loads a file of vectors into a new collection.
     Load(load::Load),
+    /// Merges all segments of a collection while searches run.
+    Merge(merge::Merge),
     /// Builds a new generation while searches run.
     Reindex(reindex::Reindex),
     /// Re-indexes pictures for a bundle with another map: from stored features, and from the pictures.
@@ -43,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         Step::Encode(step) => step.run()?,
         Step::Job(step) => step.run()?,
         Step::Load(step) => step.run()?,
+        Step::Merge(step) => step.run()?,
         Step::Reindex(step) => step.run()?,
         Step::Maps(step) => step.run()?,
     };

@@ -1,8 +1,7 @@
 //! A new generation: built while searches run, and built from features where only the map is new.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -12,10 +11,9 @@ use fromagerie::{
 };
 use serde_json::{Value, json};
 
+use crate::searching::{Searches, queries};
 use crate::{disk_bytes, memory};
 
-/// Between two searches of one client.
-const PAUSE: Duration = Duration::from_millis(2);
 const ALIAS: &str = "items";
 
 /// Builds a new generation while searches run.
@@ -32,14 +30,6 @@ pub(crate) struct Reindex {
     idle_seconds: u64,
 }
 
-/// What searches met.
-#[derive(Default)]
-struct Searched {
-    idle: Vec<f64>,
-    during: Vec<f64>,
-    failed: Vec<String>,
-}
-
 impl Reindex {
     pub(crate) fn run(self) -> anyhow::Result<Value> {
         let db = Database::open_with(&self.db, Options { recall_budget: 0.0, ..Options::default() })?;
@@ -51,27 +41,10 @@ impl Reindex {
         let items = first.ingest(&sources, &options, &|| false, &mut |_| {})?.written;
         first.seal()?;
         db.set_alias(ALIAS, first.name())?;
-        let queries = queries(&first)?;
         let before = disk_bytes(&self.db);
-
-        let (runs, ends, peak) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(before));
-        let (searched, seconds, job) = std::thread::scope(|scope| {
-            let searcher = scope.spawn(|| search(&db, &queries, &runs, &ends));
-            let watcher = scope.spawn(|| {
-                while !ends.load(Ordering::Relaxed) {
-                    peak.fetch_max(disk_bytes(&self.db), Ordering::Relaxed);
-                    std::thread::sleep(Duration::from_millis(200));
-                }
-            });
-            std::thread::sleep(Duration::from_secs(self.idle_seconds));
-            runs.store(true, Ordering::Relaxed);
-            let begun = Instant::now();
-            let job = reindex(&db, ReindexJob::default());
-            let seconds = begun.elapsed().as_secs_f64();
-            ends.store(true, Ordering::Relaxed);
-            watcher.join().expect("the watcher panicked");
-            (searcher.join().expect("the searcher panicked"), seconds, job)
-        });
+        let queries = queries(&first)?;
+        let searches = Searches { db: &db, folder: &self.db, name: ALIAS, queries: &queries };
+        let (mut told, job) = searches.beside(self.idle_seconds, || reindex(&db, ReindexJob::default()));
         let built = job?;
         let named = db.open_collection(ALIAS)?.name().to_owned();
         ensure!(named == built, "the alias names {named}, not {built}");
@@ -79,54 +52,14 @@ impl Reindex {
         ensure!(back == "items.g1" && db.open_collection(ALIAS)?.name() == back, "rolled back to {back}");
         let answers = db.open_collection(ALIAS)?.search(Query::vector(queries[0].clone()), 10)?.len();
         ensure!(answers == 10, "{answers} hits after going back");
-        Ok(json!({
-            "items": items, "segments": first.sealed_segments(), "seconds": seconds,
-            "idle_ms": spread(searched.idle), "during_ms": spread(searched.during),
-            "failed": searched.failed.len(), "first_failure": searched.failed.first(),
-            "disk_before": before, "disk_peak": peak.into_inner(), "disk_after": disk_bytes(&self.db),
-            "rolled_back_to": back, "memory": memory()?,
-        }))
+        told["items"] = items.into();
+        told["segments"] = first.sealed_segments().into();
+        told["disk_before"] = before.into();
+        told["disk_after"] = disk_bytes(&self.db).into();
+        told["rolled_back_to"] = back.into();
+        told["memory"] = memory()?;
+        Ok(told)
     }
-}
-
-/// Searches one after the other until the end, each through the alias as a client's request would be.
-fn search(db: &Database, queries: &[Vec<f32>], runs: &AtomicBool, ends: &AtomicBool) -> Searched {
-    let mut searched = Searched::default();
-    for query in queries.iter().cycle() {
-        if ends.load(Ordering::Relaxed) {
-            break;
-        }
-        let during = runs.load(Ordering::Relaxed);
-        let begun = Instant::now();
-        let found = db.open_collection(ALIAS).and_then(|items| items.search(Query::vector(query.clone()), 10));
-        let took = begun.elapsed().as_secs_f64() * 1000.0;
-        match found {
-            Ok(hits) if hits.len() == 10 => if during { &mut searched.during } else { &mut searched.idle }.push(took),
-            Ok(hits) => searched.failed.push(format!("{} hits", hits.len())),
-            Err(error) => searched.failed.push(error.to_string()),
-        }
-        std::thread::sleep(PAUSE);
-    }
-    searched
-}
-
-/// Vectors near to stored ones, and not equal to any.
-fn queries(items: &Collection) -> anyhow::Result<Vec<Vec<f32>>> {
-    let mut found = Vec::new();
-    let file = "items";
-    for number in 0..500 {
-        let key = |row: usize| format!("{file}/{row:08}");
-        let (a, b) = (items.get(&key(number * 150))?, items.get(&key(number * 150 + 75))?);
-        let (a, b) = a.zip(b).context("an item is missing: the file must be named items.npy and have 75,000 rows")?;
-        found.push(a.vector.iter().zip(&b.vector).map(|(a, b)| a + 0.5 * b).collect());
-    }
-    Ok(found)
-}
-
-fn spread(mut ms: Vec<f64>) -> Value {
-    ms.sort_by(f64::total_cmp);
-    let at = |share: f64| ms.get(((ms.len() as f64 * share) as usize).min(ms.len().saturating_sub(1))).copied();
-    json!({ "searches": ms.len(), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": ms.last() })
 }
 
 /// Runs a re-index of the alias to its end; the collection that it made.
