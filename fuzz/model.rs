@@ -71,7 +71,7 @@ pub fn tokenizer(bytes: &[u8]) -> bool {
     let manifest = Manifest::parse(MANIFEST).expect("the fixture's manifest");
     let generation =
         GenerationConfig::parse(GENERATION, manifest.language_model.vocab_size).expect("its configuration");
-    let opened = crate::scratch::with(bytes, |path| Tokenizer::open(path, &manifest, &generation));
+    let opened = super::scratch::with(bytes, |path| Tokenizer::open(path, &manifest, &generation));
     let Ok(tokenizer) = opened else { return false };
     for special in [true, false] {
         let Ok(ids) = tokenizer.encode("a cat, ça va? [RET] \u{1F408}\n", special) else { continue };

@@ -5,5 +5,5 @@ use fromagerie::{Format, fuzzing};
 
 /// Reads the bytes as a source of `format`; whether there was a record.
 pub fn source(format: Format, bytes: &[u8]) -> bool {
-    crate::scratch::with(bytes, |path| fuzzing::source(path, format))
+    super::scratch::with(bytes, |path| fuzzing::source(path, format))
 }

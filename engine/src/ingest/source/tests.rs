@@ -213,6 +213,33 @@ mod columns {
         let first = shards.next().unwrap().unwrap();
         assert_eq!(first.body.len(), 2 << 20);
     }
+
+    /// An Arrow file of `rows` rows that have no bytes.
+    fn nulls(path: &Path, rows: usize) {
+        use arrow_array::{ArrayRef, NullArray, RecordBatch};
+        let column: ArrayRef = std::sync::Arc::new(NullArray::new(rows));
+        let batch = RecordBatch::try_from_iter([("image", column)]).unwrap();
+        let mut file =
+            arrow_ipc::writer::FileWriter::try_new(std::fs::File::create(path).unwrap(), &batch.schema()).unwrap();
+        file.write(&batch).unwrap();
+        file.finish().unwrap();
+    }
+
+    #[test]
+    fn rows_of_nothing_take_no_memory_and_are_no_more_than_a_file_has_bytes_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nulls.arrow");
+        nulls(&path, 100_000);
+        let mut shards = open(&path, &SourceOptions::default(), Position::default()).unwrap();
+        assert_eq!(shards.remaining(), Some(100_000));
+        assert_eq!(shards.next().unwrap().unwrap_err().error.reason(), "NO_PICTURE");
+        nulls(&path, 1 << 40);
+        let [Err(failure)] = &all(open(&path, &SourceOptions::default(), Position::default()).unwrap())[..] else {
+            panic!()
+        };
+        assert_eq!(failure.error.reason(), "DAMAGED_SOURCE");
+        assert!(failure.error.to_string().contains("1099511627776 rows in a file of"), "{}", failure.error);
+    }
 }
 
 /// Fixtures that hold records, of every kind.

@@ -59,7 +59,7 @@ impl Ipc {
                 ipc.blocks.push((block, rows));
             }
         }
-        check_rows(ipc.blocks.iter().map(|(_, rows)| *rows))?;
+        check_rows(ipc.blocks.iter().map(|(_, rows)| *rows), len)?;
         while ipc.blocks.get(ipc.next).is_some_and(|(_, rows)| ipc.skip >= *rows) {
             ipc.skip -= ipc.blocks[ipc.next].1;
             ipc.next += 1;

@@ -16,7 +16,6 @@ mod pages;
 mod parquet;
 mod thrift;
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -27,6 +26,9 @@ use super::columns::{Context, Roles};
 use super::table_marks as marks;
 use super::{Failure, Found, Place, Source, SourceError, SourceOptions, Vectors};
 use crate::error::Result;
+
+/// Most rows for each byte of a file. Pictures and vectors have many bytes a row.
+const ROWS_A_BYTE_MAX: u64 = 1024;
 
 /// Rows that a file gives together, or what came in their place.
 pub(super) type Rows = Result<RecordBatch, Lost>;
@@ -53,7 +55,8 @@ pub(super) struct Table {
     vectors: Option<Vectors>,
     /// Written by `fromagerie embed`: its columns are known.
     is_embedded: bool,
-    ready: VecDeque<Result<Found, Failure>>,
+    /// Rows that were read, and how many of them are given out.
+    open: Option<(RecordBatch, usize)>,
     next: u64,
     rows: u64,
 }
@@ -97,45 +100,41 @@ impl Table {
                 return Err(SourceError::unsupported(what).into());
             }
         };
-        Ok(Table { batches, names, roles, context, vectors, is_embedded, ready: VecDeque::new(), next, rows })
+        Ok(Table { batches, names, roles, context, vectors, is_embedded, open: None, next, rows })
     }
 
-    /// Makes records of the next rows; false after the last.
-    fn fill(&mut self) -> bool {
-        let row = self.next;
-        match self.batches.next() {
-            None => return false,
-            Some(Err(lost)) => {
-                let place = Place::row(&self.context.path, row);
-                self.next += lost.rows.saturating_sub(1);
-                self.ready.push_back(Err(Failure::read(None, place, lost.error)));
-            }
-            Some(Ok(batch)) => {
-                for at in 0..batch.num_rows() {
-                    let place = Place::row(&self.context.path, row + at as u64);
-                    if self.is_embedded {
-                        self.ready.push_back(made::record(&batch, at, place));
-                        continue;
-                    }
-                    let cells = batch.columns().iter().map(|column| cells::cell(column, at)).collect();
-                    let found = self.roles.record(&self.names, cells, place, row + at as u64, &self.context);
-                    self.ready.push_back(found);
-                }
-            }
+    /// The record in row `at` of `batch`, whose number in the file is the next one.
+    fn record(&self, batch: &RecordBatch, at: usize) -> Result<Found, Failure> {
+        let place = Place::row(&self.context.path, self.next);
+        if self.is_embedded {
+            return made::record(batch, at, place);
         }
-        true
+        let cells = batch.columns().iter().map(|column| cells::cell(column, at)).collect();
+        self.roles.record(&self.names, cells, place, self.next, &self.context)
     }
 }
 
 impl Source for Table {
+    // One by one: rows of nothing but nulls take no room in a file, and records do.
     fn next(&mut self) -> Option<Result<Found, Failure>> {
-        while self.ready.is_empty() {
-            if !self.fill() {
-                return None;
+        loop {
+            if let Some((batch, at)) = self.open.take()
+                && at < batch.num_rows()
+            {
+                let record = self.record(&batch, at);
+                self.open = Some((batch, at + 1));
+                self.next += 1;
+                return Some(record);
+            }
+            match self.batches.next()? {
+                Ok(batch) => self.open = Some((batch, 0)),
+                Err(lost) => {
+                    let place = Place::row(&self.context.path, self.next);
+                    self.next += lost.rows;
+                    return Some(Err(Failure::read(None, place, lost.error)));
+                }
             }
         }
-        self.next += 1;
-        self.ready.pop_front()
     }
 
     fn position(&self) -> u64 {
@@ -158,10 +157,13 @@ fn space_of(schema: &Schema) -> Option<[u8; 32]> {
 }
 
 /// # Errors
-/// More rows than can be counted: places would be lost.
-fn check_rows(mut parts: impl Iterator<Item = u64>) -> Result<(), SourceError> {
-    let all = parts.try_fold(0u64, |all, rows| all.checked_add(rows).filter(|all| *all < 1 << 48));
-    all.map(drop).ok_or_else(|| SourceError::damaged("it claims more than 2^48 rows"))
+/// More rows than a file of `len` bytes has any use for: nulls, and runs of one value, can claim any number in a few bytes.
+fn check_rows(parts: impl Iterator<Item = u64>, len: u64) -> Result<(), SourceError> {
+    let (rows, limit) = (parts.fold(0, u64::saturating_add), len.saturating_mul(ROWS_A_BYTE_MAX));
+    if rows > limit {
+        return Err(SourceError::damaged(format!("{rows} rows in a file of {len} bytes; {limit} are read at most")));
+    }
+    Ok(())
 }
 
 /// What other people's code makes of a stranger's bytes, with a panic as an error.

@@ -36,11 +36,12 @@ impl Parquet {
     pub(super) fn open(path: &Path, from: u64) -> Result<Parquet> {
         let failed = |source| Error::File { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
+        let len = file.metadata().map_err(failed)?.len();
         footer::check(&file, FOOTER_BYTES_MAX)?;
         let metadata = guarded(|| ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()))?;
         let mut parquet = Parquet { path: path.to_owned(), file, metadata, group: 0, skip: from, open: None };
         let rows = (0..parquet.groups()).map(|group| parquet.rows_of(group));
-        check_rows(rows)?;
+        check_rows(rows, len)?;
         while parquet.group < parquet.groups() && parquet.skip >= parquet.rows_of(parquet.group) {
             parquet.skip -= parquet.rows_of(parquet.group);
             parquet.group += 1;
