@@ -38,8 +38,8 @@ test-python: setup
 
 ## fuzz: every decoder of bytes from a disk or a stranger under libFuzzer, FUZZ_SECONDS each (nightly and cargo-fuzz needed)
 FUZZ_SECONDS ?= 600
-FUZZ_STORED := aliases catalog_value database_file document footer graph journal manifest readable segment snapshot_list \
-	snapshot_records
+FUZZ_STORED := aliases catalog_value database_file document footer graph hints journal manifest payload_list readable segment \
+	session snapshot_list snapshot_records
 FUZZ_FOREIGN := arrow bundle csv jsonl npy parquet pickle picture tar tokenizer tsv
 .PHONY: fuzz
 fuzz:

@@ -1,4 +1,5 @@
-//! An entry point for fuzzing: any bytes in the place of a source's file, read to the end and again from the middle.
+//! Entry points for fuzzing: any bytes in the place of a source's file, read to the end and again from the middle; and of
+//! what the engine itself keeps in storage.
 //!
 //! A source may refuse, and may name a failure; it may not panic, hang, take memory without bound, or go on elsewhere
 //! than where it was. `fuzz/` drives this with libFuzzer, `tests/fuzz.rs` with a mutation loop of its own. Not part of
@@ -6,7 +7,27 @@
 
 use std::path::Path;
 
+use crate::dialogue::record::SessionRecord;
 use crate::ingest::source::{Failure, Format, Found, Position, Records, Shards, SourceOptions};
+
+/// A conversation, as the catalog keeps it.
+pub fn session(bytes: &[u8]) -> bool {
+    let Ok(record) = SessionRecord::from_bytes("s", bytes) else { return false };
+    let again = SessionRecord::from_bytes("s", &record.to_bytes()).expect("what was read can be written");
+    assert!(again.turn_atoms().eq(record.turn_atoms()));
+    assert_eq!((again.shown(), again.info("s").turns), (record.shown(), record.info("s").turns));
+    true
+}
+
+/// The list of payloads of a segment.
+pub fn payload_list(bytes: &[u8]) -> bool {
+    crate::retrieve::payloads::fuzz(bytes)
+}
+
+/// What a collection knows of its queries.
+pub fn hints(bytes: &[u8]) -> bool {
+    crate::usage::record::fuzz(bytes)
+}
 
 /// More records than this tell nothing new.
 const RECORDS_MAX: usize = 1 << 10;

@@ -164,6 +164,28 @@ fn a_sync_adds_updates_and_removes() {
     assert_eq!((error.reason(), photos.len()), ("NO_PICTURES", 6), "an empty folder empties nothing");
 }
 
+/// What a sync has met decides what it removes, so damage there must not pass for a key that was not met.
+#[test]
+fn a_sync_whose_notes_are_damaged_begins_again_and_removes_nothing() {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let (db, source) = (&cellar.db, pictures(cellar.folder.path(), 40));
+    let sync = IngestJob { sync: true, ..ingest_of("photos", &[&source]) };
+    let started = db.start_job(JobSpec::Ingest(sync)).unwrap();
+    let pause = &mut |event: IngestEvent<'_>| {
+        if let IngestEvent::Written { .. } = event {
+            db.pause_job(&started.id).unwrap();
+        }
+    };
+    assert_eq!(db.run_job(&started.id, pause).unwrap().state, JobState::Paused);
+    let notes = db.directory().join("jobs").join(format!("{}.seen", started.id));
+    let mut bytes = std::fs::read(&notes).unwrap();
+    bytes[3] ^= 0x10;
+    std::fs::write(&notes, bytes).unwrap();
+    let ended = db.run_job(&started.id, &mut |_| {}).unwrap();
+    assert_eq!((ended.state, ended.removed, ended.progress.report.found), (JobState::Succeeded, 0, 40));
+    assert_eq!(keys(&db.open_collection("photos").unwrap(), 40).len(), 40);
+}
+
 fn reindex(alias: &str) -> ReindexJob {
     ReindexJob { alias: alias.into(), ..ReindexJob::default() }
 }

@@ -12,7 +12,7 @@ pub mod generate;
 pub(crate) mod held;
 pub(crate) mod live;
 mod options;
-mod record;
+pub(crate) mod record;
 mod reply;
 pub mod score;
 pub(crate) mod session;

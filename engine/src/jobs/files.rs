@@ -1,11 +1,14 @@
 //! What a job keeps beside its record: what it has met, and its report.
 //!
 //! Both files only grow. How long they were when the record was written stands in the record, so what a killed process
-//! added after that is cut off before anything is added again.
+//! added after that is cut off before anything is added again. What was met decides what a sync removes, so the record
+//! has its digest too: a file that has changed is as good as none.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -43,19 +46,19 @@ impl Files {
         self.folder.join(format!("{}.failed.jsonl", self.id))
     }
 
-    /// What was met by the time the record was written; `None` when the file has less.
-    pub(super) fn read_seen(&self, bytes: u64) -> Option<Vec<u8>> {
+    /// What was met by the time the record was written; `None` when the file has less, or other bytes.
+    pub(super) fn read_seen(&self, bytes: u64, sha256: &str) -> Option<Vec<u8>> {
         if bytes == 0 {
             return Some(Vec::new());
         }
         let mut entries = fs::read(self.seen()).ok()?;
         let bytes = usize::try_from(bytes).ok().filter(|bytes| entries.len() >= *bytes)?;
         entries.truncate(bytes);
-        Some(entries)
+        (hex::encode(Sha256::digest(&entries)) == sha256).then_some(entries)
     }
 
-    /// Both files, open at the places that the record names.
-    pub(super) fn open(&self, seen_bytes: u64, failures_bytes: u64) -> Result<Opened> {
+    /// Both files, open behind what was met so far and at the place of the report that the record names.
+    pub(super) fn open(&self, seen: &[u8], failures_bytes: u64) -> Result<Opened> {
         self.begin()?;
         let open = |path: PathBuf, bytes: u64| {
             let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
@@ -66,7 +69,11 @@ impl Files {
             });
             cut.map_err(|source| Error::File { path, source })
         };
-        Ok(Opened { seen: open(self.seen(), seen_bytes)?, failures: open(self.failures(), failures_bytes)? })
+        Ok(Opened {
+            seen: open(self.seen(), seen.len() as u64)?,
+            digest: Sha256::new_with_prefix(seen),
+            failures: open(self.failures(), failures_bytes)?,
+        })
     }
 
     /// A copy of the record for processes that only read: the catalog is the writer's alone.
@@ -108,18 +115,21 @@ pub(super) fn shown(directory: &Path) -> Vec<String> {
 /// The files of a job that runs.
 pub(super) struct Opened {
     seen: File,
+    /// Of all that was met.
+    digest: Sha256,
     failures: File,
 }
 
 impl Opened {
-    /// Adds to both; durable on return.
-    pub(super) fn add(&mut self, seen: &[u8], failures: &[u8]) -> io::Result<()> {
+    /// Adds to both; durable on return. The digest of all that was met, in hex.
+    pub(super) fn add(&mut self, seen: &[u8], failures: &[u8]) -> io::Result<String> {
         for (file, bytes) in [(&mut self.seen, seen), (&mut self.failures, failures)] {
             if !bytes.is_empty() {
                 file.write_all(bytes)?;
                 file.sync_data()?;
             }
         }
-        Ok(())
+        self.digest.update(seen);
+        Ok(hex::encode(self.digest.clone().finalize()))
     }
 }

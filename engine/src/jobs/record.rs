@@ -155,6 +155,8 @@ pub(crate) struct Record {
     pub(super) items: Option<u64>,
     /// Bytes of the file of what was met, and of the report, that belong to `at`.
     pub(super) seen_bytes: u64,
+    /// Of those bytes, in hex.
+    pub(super) seen_sha256: String,
     pub(super) failures_bytes: u64,
     /// Of the list of sources that `at` is a place in.
     pub(super) fingerprint: String,
@@ -188,6 +190,7 @@ impl Record {
             report: IngestReport::default(),
             items: None,
             seen_bytes: 0,
+            seen_sha256: String::new(),
             failures_bytes: 0,
             fingerprint: String::new(),
             samples: Vec::new(),
@@ -205,6 +208,7 @@ impl Record {
         self.at = Position::default();
         self.report = IngestReport::default();
         (self.seen_bytes, self.failures_bytes) = (0, 0);
+        self.seen_sha256.clear();
         self.samples.clear();
     }
 

@@ -49,6 +49,12 @@ impl Running<'_> {
         self.active.record.lock().phase
     }
 
+    /// What it met was whole when it began, and is no more.
+    fn changed_notes(&self) -> Error {
+        let problem = format!("{} was changed while the job began; run it again", self.files.seen().display());
+        Error::BadJob { id: self.active.record.lock().id.clone(), problem }
+    }
+
     /// Does `run`, and writes down what it tells and how far it gets, now and then and at its end.
     pub(super) fn recorded(
         &self,
@@ -85,11 +91,12 @@ struct Ledger<'a> {
 
 impl<'a> Ledger<'a> {
     fn new(running: &'a Running<'a>, keeps_samples: bool) -> Result<Ledger<'a>> {
-        let (seen_bytes, failures_bytes, found_before) = {
+        let met = met_before(running).ok_or_else(|| running.changed_notes())?;
+        let (failures_bytes, found_before) = {
             let record = running.active.record.lock();
-            (record.seen_bytes, record.failures_bytes, record.report.found)
+            (record.failures_bytes, record.report.found)
         };
-        let opened = running.files.open(seen_bytes, failures_bytes)?;
+        let opened = running.files.open(&met, failures_bytes)?;
         let now = Instant::now();
         Ok(Ledger {
             running,
@@ -142,13 +149,14 @@ impl<'a> Ledger<'a> {
     /// Writes it down: the files first, so that the record never speaks of more than there is.
     pub(super) fn write(&mut self) -> Result<()> {
         let failed = |source: io::Error| Error::File { path: self.running.files.seen(), source };
-        self.opened.add(&self.seen, &self.failures).map_err(failed)?;
+        let seen_sha256 = self.opened.add(&self.seen, &self.failures).map_err(failed)?;
         let (seen, failures) = (self.seen.len() as u64, self.failures.len() as u64);
         self.seen.clear();
         self.failures.clear();
         self.written = Instant::now();
         self.running.change(|record| {
             record.seen_bytes += seen;
+            record.seen_sha256 = seen_sha256;
             record.failures_bytes += failures;
         })
     }
@@ -171,8 +179,12 @@ fn keep_sample(samples: &mut Vec<crate::ingest::Position>, at: crate::ingest::Po
 
 /// What a job met before it stopped; `None` when that is lost, and the job must begin at its beginning.
 pub(super) fn seen_before(running: &Running<'_>) -> Option<Seen> {
-    let bytes = running.active.record.lock().seen_bytes;
-    running.files.read_seen(bytes).map(|entries| Seen::from_entries(&entries))
+    met_before(running).map(|entries| Seen::from_entries(&entries))
+}
+
+fn met_before(running: &Running<'_>) -> Option<Vec<u8>> {
+    let record = running.active.record.lock();
+    running.files.read_seen(record.seen_bytes, &record.seen_sha256)
 }
 
 /// A job that is this process's to run; until it is dropped, nobody else can.

@@ -6,7 +6,7 @@
 
 mod allowed;
 pub(crate) mod memory;
-mod payloads;
+pub(crate) mod payloads;
 
 use std::cell::RefCell;
 

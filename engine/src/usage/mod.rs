@@ -6,7 +6,7 @@
 
 pub(crate) mod aside;
 mod recall;
-mod record;
+pub(crate) mod record;
 mod reservoir;
 
 use std::collections::HashMap;
