@@ -7,11 +7,10 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use fromagerie::{
     Collection, Database, IngestOptions, JobInput, JobSpec, JobState, NewCollection, Options, Query, ReindexJob,
-    source_vectors,
 };
 use serde_json::{Value, json};
 
-use crate::searching::{Searches, queries};
+use crate::searching::{Filled, Searches, queries};
 use crate::{disk_bytes, memory};
 
 const ALIAS: &str = "items";
@@ -19,32 +18,18 @@ const ALIAS: &str = "items";
 /// Builds a new generation while searches run.
 #[derive(Args)]
 pub(crate) struct Reindex {
-    /// A `.npy` file: the items.
-    #[arg(long)]
-    file: PathBuf,
-    /// Where the new database is made.
-    #[arg(long)]
-    db: PathBuf,
-    /// Seconds of searches before the re-index begins.
-    #[arg(long, default_value_t = 10)]
-    idle_seconds: u64,
+    #[command(flatten)]
+    filled: Filled,
 }
 
 impl Reindex {
     pub(crate) fn run(self) -> anyhow::Result<Value> {
-        let db = Database::open_with(&self.db, Options { recall_budget: 0.0, ..Options::default() })?;
-        let sources = [self.file];
-        let options = IngestOptions::default();
-        let dim = source_vectors(&sources, &options.source)?.map(|vectors| vectors.dim);
-        let new = NewCollection { dim, vectors_only: true, ..NewCollection::default() };
-        let first = db.create_collection("items.g1", new)?;
-        let items = first.ingest(&sources, &options, &|| false, &mut |_| {})?.written;
-        first.seal()?;
+        let (folder, (db, first, items)) = (&self.filled.db, self.filled.make("items.g1")?);
         db.set_alias(ALIAS, first.name())?;
-        let before = disk_bytes(&self.db);
+        let before = disk_bytes(folder);
         let queries = queries(&first)?;
-        let searches = Searches { db: &db, folder: &self.db, name: ALIAS, queries: &queries };
-        let (mut told, job) = searches.beside(self.idle_seconds, || reindex(&db, ReindexJob::default()));
+        let searches = Searches { db: &db, folder, name: ALIAS, queries: &queries };
+        let (mut told, job) = searches.beside(self.filled.idle_seconds, || reindex(&db, ReindexJob::default()));
         let built = job?;
         let named = db.open_collection(ALIAS)?.name().to_owned();
         ensure!(named == built, "the alias names {named}, not {built}");
@@ -55,7 +40,7 @@ impl Reindex {
         told["items"] = items.into();
         told["segments"] = first.sealed_segments().into();
         told["disk_before"] = before.into();
-        told["disk_after"] = disk_bytes(&self.db).into();
+        told["disk_after"] = disk_bytes(folder).into();
         told["rolled_back_to"] = back.into();
         told["memory"] = memory()?;
         Ok(told)

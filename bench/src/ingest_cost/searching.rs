@@ -1,11 +1,12 @@
 //! Searches beside other work: how long they take before it and during it, and what the process takes meanwhile.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use fromagerie::{Collection, Database, Query};
+use clap::Args;
+use fromagerie::{Collection, Database, IngestOptions, NewCollection, Options, Query, source_vectors};
 use serde_json::{Value, json};
 
 use crate::{disk_bytes, memory};
@@ -14,6 +15,34 @@ use crate::{disk_bytes, memory};
 const PAUSE: Duration = Duration::from_millis(2);
 /// Between two looks at the disk and the memory.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// A collection to be searched beside other work.
+#[derive(Args)]
+pub(crate) struct Filled {
+    /// A `.npy` file: the items.
+    #[arg(long)]
+    file: PathBuf,
+    /// Where the new database is made.
+    #[arg(long)]
+    pub(crate) db: PathBuf,
+    /// Seconds of searches before the work begins.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) idle_seconds: u64,
+}
+
+impl Filled {
+    /// A new database with the items in a collection of this name; how many they are.
+    pub(crate) fn make(&self, name: &str) -> anyhow::Result<(Database, Collection, usize)> {
+        let db = Database::open_with(&self.db, Options { recall_budget: 0.0, ..Options::default() })?;
+        let (sources, options) = ([self.file.clone()], IngestOptions::default());
+        let dim = source_vectors(&sources, &options.source)?.map(|vectors| vectors.dim);
+        let items =
+            db.create_collection(name, NewCollection { dim, vectors_only: true, ..NewCollection::default() })?;
+        let written = items.ingest(&sources, &options, &|| false, &mut |_| {})?.written;
+        items.seal()?;
+        Ok((db, items, written))
+    }
+}
 
 /// A client that searches.
 pub(crate) struct Searches<'a> {
