@@ -28,6 +28,14 @@ pub enum Error {
         /// What is wrong with it.
         error: Box<Error>,
     },
+    /// A file of a run, none of which could be opened; the first.
+    #[error("{place}: {error}")]
+    InSource {
+        /// The file.
+        place: String,
+        /// What is wrong with it.
+        error: Box<Error>,
+    },
     /// The bytes below: a lock, a damaged file, a full disk.
     #[error(transparent)]
     Storage(#[from] StorageError),

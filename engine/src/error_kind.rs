@@ -10,7 +10,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         use Error as E;
         match self {
-            E::InBatch { error, .. } => error.kind(),
+            E::InBatch { error, .. } | E::InSource { error, .. } => error.kind(),
             E::Storage(error) => storage_kind(error),
             E::Model(error) => model_kind(error),
             E::Image(_) => ErrorKind::InvalidArgument,
@@ -53,7 +53,7 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         use Error as E;
         match self {
-            E::InBatch { error, .. } => error.reason(),
+            E::InBatch { error, .. } | E::InSource { error, .. } => error.reason(),
             E::Storage(error) => storage_reason(error),
             E::Model(error) => model_reason(error),
             E::Image(error) => image_reason(error),
@@ -97,10 +97,15 @@ impl Error {
     /// The values that the message speaks of, by name.
     pub fn metadata(&self) -> Vec<(String, String)> {
         use Error as E;
-        if let E::InBatch { number, error } = self {
+        let and = |error: &E, name: &str, value: String| {
             let mut pairs = error.metadata();
-            pairs.push(("search".to_owned(), number.to_string()));
-            return pairs;
+            pairs.push((name.to_owned(), value));
+            pairs
+        };
+        match self {
+            E::InBatch { number, error } => return and(error, "search", number.to_string()),
+            E::InSource { place, error } => return and(error, "source", place.clone()),
+            _ => {}
         }
         let pairs: Vec<(&str, String)> = match self {
             E::UnknownCollection { name, known } => vec![("collection", name.clone()), ("known", known.join(","))],

@@ -106,7 +106,11 @@ impl Shards {
             self.open_shard(0);
         }
         match (self.current, first) {
-            (None, Some(failure)) => Err(*failure.error),
+            // These name the file themselves.
+            (None, Some(failure)) if ends_run(&failure) || matches!(*failure.error, Error::File { .. }) => {
+                Err(*failure.error)
+            }
+            (None, Some(failure)) => Err(Error::InSource { place: failure.place.to_string(), error: failure.error }),
             (current, _) => Ok(current.and_then(|source| source.vectors())),
         }
     }

@@ -124,6 +124,14 @@ fn a_matrix_that_was_cut_off_gives_its_whole_rows() {
 }
 
 #[test]
+fn a_file_that_cannot_be_opened_is_named() {
+    let error = open(&fixture("objects.npy"), &SourceOptions::default(), Position::default()).unwrap().first_vectors();
+    let error = error.unwrap_err();
+    assert!(error.to_string().starts_with(&fixture("objects.npy").display().to_string()), "{error}");
+    assert_eq!((error.reason(), error.kind().is_users_fault()), ("UNSUPPORTED_SOURCE", true));
+}
+
+#[test]
 fn keys_stand_beside_their_vectors() {
     let keys = |options: &SourceOptions| {
         let records = all(open(&fixture("named.npy"), options, Position::default()).unwrap());
