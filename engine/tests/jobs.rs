@@ -164,6 +164,31 @@ fn a_sync_adds_updates_and_removes() {
     assert_eq!((error.reason(), photos.len()), ("NO_PICTURES", 6), "an empty folder empties nothing");
 }
 
+/// A source that is damaged must not take along what it had.
+#[test]
+fn a_sync_removes_nothing_while_it_is_not_known_what_there_is() {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let (db, file) = (&cellar.db, cellar.folder.path().join("items.jsonl"));
+    let row = |n: u32| format!("{{\"key\": \"{n}\", \"vector\": [1, {n}, 2]}}\n");
+    let sync = |text: String| {
+        std::fs::write(&file, text).unwrap();
+        run(db, JobSpec::Ingest(IngestJob { sync: true, ..ingest_of("rows", &[&file]) })).unwrap()
+    };
+    sync((0..4).map(row).collect());
+    let rows = db.open_collection("rows").unwrap();
+    let job = sync(row(0) + &row(1)[..9] + "\n" + &row(2));
+    assert_eq!((job.removed, job.progress.report.unknown, rows.len()), (0, 1, 4));
+    assert!(!job.checks[0].passed && job.checks[0].found.starts_with("nothing was removed: 1 failures"));
+    let bad = "{\"key\": \"1\", \"vector\": \"none\"}\n";
+    let job = sync(row(0) + bad + &row(2));
+    assert_eq!(
+        (job.removed, job.progress.report.unknown, rows.len()),
+        (1, 0, 3),
+        "a record that is known keeps its item"
+    );
+    assert!(job.checks[0].passed && rows.get("1").unwrap().is_some() && rows.get("3").unwrap().is_none());
+}
+
 /// What a sync has met decides what it removes, so damage there must not pass for a key that was not met.
 #[test]
 fn a_sync_whose_notes_are_damaged_begins_again_and_removes_nothing() {

@@ -57,6 +57,9 @@ pub struct IngestReport {
     pub skipped: usize,
     /// Records left out because something is wrong with them.
     pub failed: usize,
+    /// Of those, the ones that hide which records there are: a file that could not be opened or that ends early, and records
+    /// whose key could not be read. A sync removes nothing then.
+    pub unknown: usize,
     /// How long it took.
     pub seconds: f64,
 }

@@ -114,6 +114,7 @@ impl Writer<'_, '_> {
 
     fn fail(&mut self, failure: &Failure) {
         self.report.failed += 1;
+        self.report.unknown += usize::from(failure.hides_records());
         if let Some(key) = &failure.key {
             self.seen.add_unusable(key);
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::kept;
-use super::record::JobPhase;
+use super::record::{Check, JobPhase};
 use super::runner::{Running, seen_before};
 use super::spec::{IngestJob, JobInput};
 use crate::collection::Collection;
@@ -22,13 +22,27 @@ impl Running<'_> {
         if self.phase() <= JobPhase::Build {
             let ended = self.read_sources(&collection, &job.input, false, on_event)?;
             if job.sync {
-                let removed = collection.remove_others(&ended.seen)?;
-                self.change(|record| record.removed = removed)?;
+                self.remove_others(&collection, &ended.seen)?;
             }
             self.enter(JobPhase::Seal)?;
         }
         on_event(IngestEvent::Sealing);
         collection.seal()
+    }
+
+    /// Removes what the sources do not name, if it is known what they name: a file that was cut off must not take along what
+    /// it had.
+    fn remove_others(&self, collection: &Collection, met: &Seen) -> Result<()> {
+        let unknown = self.active.record.lock().report.unknown;
+        let removed = if unknown == 0 { collection.remove_others(met)? } else { 0 };
+        let found = match unknown {
+            0 => format!("{removed} items removed"),
+            _ => format!("nothing was removed: {unknown} failures hide which records the sources have"),
+        };
+        self.change(|record| {
+            record.removed = removed;
+            record.checks = vec![Check::new("sync", unknown == 0, found)];
+        })
     }
 
     /// The collection; a new one is in the model's space, or of vectors alone when the sources hold such.

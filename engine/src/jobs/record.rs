@@ -87,7 +87,7 @@ pub struct JobError {
 /// One thing that a new generation was tried on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// `counts`, `checksums`, `recall` or `encoding`.
+    /// `counts`, `checksums`, `recall` or `encoding`; of a sync, `sync`.
     pub name: String,
     /// Whether it is good enough.
     pub passed: bool,
@@ -129,7 +129,7 @@ pub struct Job {
     pub progress: JobProgress,
     /// The collection that it writes to.
     pub collection: String,
-    /// What a re-index showed before its alias moved.
+    /// What a re-index showed before its alias moved; whether a sync knew all that its sources have.
     pub checks: Vec<Check>,
     /// Items that were removed, by a sync or a re-index.
     pub removed: u64,

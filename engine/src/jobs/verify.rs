@@ -46,8 +46,12 @@ impl Running<'_> {
         let report = self.active.record.lock().report;
         let expected = report.written + report.unchanged;
         let (items, failed) = (new.len(), report.failed as u64);
-        let found = format!("{items} items of {expected}, {failed} left out (at most {} may be)", job.failures_max);
-        Check::new("counts", items == expected && items > 0 && failed <= job.failures_max, found)
+        let mut found = format!("{items} items of {expected}, {failed} left out (at most {} may be)", job.failures_max);
+        if report.unknown > 0 {
+            found += &format!("; {} of those hide which records there are", report.unknown);
+        }
+        let enough = failed <= job.failures_max && report.unknown == 0;
+        Check::new("counts", items == expected && items > 0 && enough, found)
     }
 
     fn checksums(&self, new: &Collection) -> Result<Check> {

@@ -134,7 +134,8 @@ impl Ingest {
             &json!({
                 "event": "summary", "collection": self.collection, "job": job.id, "found": report.found,
                 "written": report.written, "unchanged": report.unchanged, "duplicates": report.duplicates,
-                "skipped": report.skipped, "failed": report.failed, "removed": job.removed,
+                "skipped": report.skipped, "failed": report.failed, "unknown": report.unknown,
+                "removed": job.removed,
                 "near_duplicate_groups": groups.len(), "seconds": report.seconds,
             }),
         )?;
@@ -173,6 +174,9 @@ fn summary(report: &IngestReport, job: &Job, groups: usize) -> String {
     add(report.failed + report.skipped, "skipped");
     add(job.removed as usize, "removed");
     add(groups, "groups that look alike");
+    for check in job.checks.iter().filter(|check| !check.passed) {
+        text += &format!("; {}", check.found);
+    }
     if job.state != fromagerie::JobState::Succeeded {
         text += &format!("; it is {}: go on with `fromagerie jobs resume {}`", job.state.name(), job.id);
     }

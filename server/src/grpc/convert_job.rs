@@ -97,6 +97,7 @@ pub(crate) fn job(job: Job) -> v1::Job {
             duplicate_count: report.duplicates as u64,
             skipped_count: report.skipped as u64,
             failed_count: report.failed as u64,
+            unknown_count: report.unknown as u64,
             seconds: report.seconds,
             items_per_second: progress.rate,
             seconds_left: progress.seconds_left,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use super::SourceError;
 use crate::error::Error;
 
 /// A place in a source.
@@ -105,5 +106,12 @@ impl Failure {
 
     pub(crate) fn read(key: Option<String>, place: Place, error: impl Into<Error>) -> Failure {
         Failure::new(key, place, Stage::Read, error)
+    }
+
+    /// Whether nobody can say now which records there are: the file could not be opened or ends early, or this record's own
+    /// key could not be read.
+    pub fn hides_records(&self) -> bool {
+        let ends_early = matches!(*self.error, Error::Source(SourceError::Truncated { .. }));
+        self.key.is_none() || self.stage == Stage::Open || ends_early
     }
 }
