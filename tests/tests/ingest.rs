@@ -138,11 +138,26 @@ fn a_folder_that_is_followed_and_its_collection_stay_the_same() {
     std::fs::remove_file(pictures.join("00002.png")).unwrap();
     let removed = next("followed");
     assert_eq!((removed["written"].as_u64(), removed["removed"].as_u64()), (Some(0), Some(1)), "{removed}");
+    // As when what is mounted there goes away, and comes back.
+    let away = folder.path().join("away");
+    std::fs::create_dir(&away).unwrap();
+    let carry = |from: &Path, to: &Path| {
+        for entry in std::fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::rename(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+    };
+    carry(&pictures, &away);
+    next("emptied");
+    carry(&away, &pictures);
+    std::fs::write(pictures.join("last.png"), png([3, 2, 1])).unwrap();
+    let back = next("followed");
+    assert_eq!((back["written"].as_u64(), back["removed"].as_u64()), (Some(1), Some(0)), "{back}");
     child.kill().unwrap();
     child.wait().unwrap();
 
     let (code, lines, says) = ingest(&db, "web", &[&pictures], &["--sync", "--bundle", bundle.to_str().unwrap()]);
     let summary = lines.last().unwrap();
     let counts = ["written", "unchanged", "removed"].map(|name| summary[name].as_u64());
-    assert_eq!((code, counts), (0, [Some(0), Some(3), Some(0)]), "{summary} {says}");
+    assert_eq!((code, counts), (0, [Some(0), Some(4), Some(0)]), "{summary} {says}");
 }

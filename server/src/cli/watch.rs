@@ -35,7 +35,7 @@ pub(super) fn follow(
         &json!({"event": "following", "folder": folder.display().to_string()}),
     )?;
     // What changed while the first run was going on is caught by comparing with nothing: every picture is looked at.
-    let (mut known, mut last) = (State::new(), state(folder)?);
+    let (mut known, mut last, mut told_empty) = (State::new(), state(folder)?, false);
     loop {
         std::thread::sleep(every);
         let now = state(folder)?;
@@ -43,6 +43,15 @@ pub(super) fn follow(
             last = now;
             continue;
         }
+        // A folder that is not mounted is empty too: as in a sync, an empty one empties nothing.
+        if now.is_empty() && !known.is_empty() {
+            if !std::mem::replace(&mut told_empty, true) {
+                let text = format!("{} holds no pictures any more: nothing is removed", folder.display());
+                output.line(&text, &json!({"event": "emptied", "folder": folder.display().to_string()}))?;
+            }
+            continue;
+        }
+        told_empty = false;
         if now == known {
             continue;
         }
