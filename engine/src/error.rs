@@ -28,7 +28,7 @@ pub enum Error {
         /// What is wrong with it.
         error: Box<Error>,
     },
-    /// A file of a run, none of which could be opened; the first.
+    /// A file that a run cannot go on with, or cannot begin with.
     #[error("{place}: {error}")]
     InSource {
         /// The file.

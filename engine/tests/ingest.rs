@@ -209,7 +209,8 @@ fn vectors_go_in_as_they_are_and_once() {
 
     let wide = vectors_only(&folder.path().join("wide"), 8);
     let error = wide.ingest(&sources, &IngestOptions::default(), &|| false, &mut |_| {}).unwrap_err();
-    assert!(matches!(error, Error::WrongDim { expected: 8, found: 4, .. }), "{error}");
+    let Error::InSource { place, error } = error else { panic!("{error}") };
+    assert!(place.ends_with("named.npy") && matches!(*error, Error::WrongDim { expected: 8, found: 4, .. }), "{error}");
 }
 
 #[test]
@@ -225,7 +226,9 @@ fn vectors_of_an_unknown_model_stay_out_of_a_models_space() {
     std::fs::write(&path, format!("{good}\n{bad}\n")).unwrap();
     let error =
         space.ingest(std::slice::from_ref(&path), &IngestOptions::default(), &|| false, &mut |_| {}).unwrap_err();
-    assert!(matches!(error, Error::ForeignVectors { .. }) && error.to_string().contains("--same-space"), "{error}");
+    let says = error.to_string();
+    assert!(says.starts_with(&path.display().to_string()) && says.contains("--same-space"), "{says}");
+    assert_eq!(error.reason(), "OTHER_SPACE");
     assert!(space.is_empty());
     let vouched = IngestOptions { same_space: true, ..IngestOptions::default() };
     let (report, told) = ingest(&space, &[path], &vouched);

@@ -57,7 +57,7 @@ impl Writer<'_, '_> {
                         wanted.unchanged += 1;
                     }
                 }
-                Looked::Failed(failure) if ends_run(&failure) => return Err(*failure.error),
+                Looked::Failed(failure) if ends_run(&failure) => return Err(failure.into_error()),
                 Looked::Failed(failure) => self.fail(&failure),
                 Looked::Fatal(error) => return Err(error),
             }

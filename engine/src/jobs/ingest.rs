@@ -35,9 +35,11 @@ impl Running<'_> {
     fn remove_others(&self, collection: &Collection, met: &Seen) -> Result<()> {
         let unknown = self.active.record.lock().report.unknown;
         let removed = if unknown == 0 { collection.remove_others(met)? } else { 0 };
+        let hidden = "hides which records the sources have; mend them and run it again";
         let found = match unknown {
             0 => format!("{removed} items removed"),
-            _ => format!("nothing was removed: {unknown} failures hide which records the sources have"),
+            1 => format!("nothing was removed: a failure {hidden}"),
+            _ => format!("nothing was removed: each of {unknown} failures {hidden}"),
         };
         self.change(|record| {
             record.removed = removed;

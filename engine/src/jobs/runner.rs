@@ -49,12 +49,6 @@ impl Running<'_> {
         self.active.record.lock().phase
     }
 
-    /// What it met was whole when it began, and is no more.
-    fn changed_notes(&self) -> Error {
-        let problem = format!("{} was changed while the job began; run it again", self.files.seen().display());
-        Error::BadJob { id: self.active.record.lock().id.clone(), problem }
-    }
-
     /// Does `run`, and writes down what it tells and how far it gets, now and then and at its end.
     pub(super) fn recorded(
         &self,
@@ -91,11 +85,13 @@ struct Ledger<'a> {
 
 impl<'a> Ledger<'a> {
     fn new(running: &'a Running<'a>, keeps_samples: bool) -> Result<Ledger<'a>> {
-        let met = met_before(running).ok_or_else(|| running.changed_notes())?;
-        let (failures_bytes, found_before) = {
+        let (id, failures_bytes, found_before) = {
             let record = running.active.record.lock();
-            (record.failures_bytes, record.report.found)
+            (record.id.clone(), record.failures_bytes, record.report.found)
         };
+        // It was whole when the job began.
+        let changed = || format!("{} was changed while the job began; run it again", running.files.seen().display());
+        let met = met_before(running).ok_or_else(|| Error::BadJob { id, problem: changed() })?;
         let opened = running.files.open(&met, failures_bytes)?;
         let now = Instant::now();
         Ok(Ledger {
@@ -183,8 +179,11 @@ pub(super) fn seen_before(running: &Running<'_>) -> Option<Seen> {
 }
 
 fn met_before(running: &Running<'_>) -> Option<Vec<u8>> {
-    let record = running.active.record.lock();
-    running.files.read_seen(record.seen_bytes, &record.seen_sha256)
+    let (bytes, sha256) = {
+        let record = running.active.record.lock();
+        (record.seen_bytes, record.seen_sha256.clone())
+    };
+    running.files.read_seen(bytes, &sha256)
 }
 
 /// A job that is this process's to run; until it is dropped, nobody else can.

@@ -108,6 +108,16 @@ impl Failure {
         Failure::new(key, place, Stage::Read, error)
     }
 
+    /// The error alone, which names its place.
+    pub(crate) fn into_error(self) -> Error {
+        match *self.error {
+            // These do already.
+            error @ (Error::File { .. }
+            | Error::Source(SourceError::NoColumn { .. } | SourceError::UnknownFormat { .. })) => error,
+            error => Error::InSource { place: self.place.to_string(), error: Box::new(error) },
+        }
+    }
+
     /// Whether nobody can say now which records there are: the file could not be opened or ends early, or this record's own
     /// key could not be read.
     pub fn hides_records(&self) -> bool {

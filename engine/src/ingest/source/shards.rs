@@ -73,7 +73,7 @@ impl Shards {
             Shards { list, options: options.clone(), accept, shard: from.shard, current: None, failed: None };
         shards.open_shard(from.at);
         match shards.failed.take() {
-            Some(failure) if ends_run(&failure) => Err(*failure.error),
+            Some(failure) if ends_run(&failure) => Err(failure.into_error()),
             failed => Ok(Shards { failed, ..shards }),
         }
     }
@@ -106,11 +106,7 @@ impl Shards {
             self.open_shard(0);
         }
         match (self.current, first) {
-            // These name the file themselves.
-            (None, Some(failure)) if ends_run(&failure) || matches!(*failure.error, Error::File { .. }) => {
-                Err(*failure.error)
-            }
-            (None, Some(failure)) => Err(Error::InSource { place: failure.place.to_string(), error: failure.error }),
+            (None, Some(failure)) => Err(failure.into_error()),
             (current, _) => Ok(current.and_then(|source| source.vectors())),
         }
     }

@@ -7,12 +7,46 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use super::super::SourceError;
-use super::thrift::{Compact, I32, LIST, STRUCT};
+use super::thrift::{Compact, I32, Kind, LIST, STRUCT, Shape};
 
-/// Deepest nesting of what is passed over.
-const DEPTH_MAX: usize = 16;
 /// Deepest nesting of a schema.
 const LEVELS_MAX: usize = 32;
+
+const UNIT: Shape = &[(1, Kind::Empty), (2, Kind::Empty), (3, Kind::Empty)];
+const TIME: Shape = &[(1, Kind::Bool), (2, Kind::Struct(UNIT))];
+const LOGICAL_TYPE: Shape = &[
+    (1, Kind::Empty),
+    (2, Kind::Empty),
+    (3, Kind::Empty),
+    (4, Kind::Empty),
+    (5, Kind::Struct(&[(1, Kind::I32), (2, Kind::I32)])),
+    (6, Kind::Empty),
+    (7, Kind::Struct(TIME)),
+    (8, Kind::Struct(TIME)),
+    (10, Kind::Struct(&[(1, Kind::Byte), (2, Kind::Bool)])),
+    (11, Kind::Empty),
+    (12, Kind::Empty),
+    (13, Kind::Empty),
+    (14, Kind::Empty),
+    (15, Kind::Empty),
+    (16, Kind::Struct(&[(1, Kind::Byte)])),
+    (17, Kind::Struct(&[(1, Kind::Binary)])),
+    (18, Kind::Struct(&[(1, Kind::Binary), (2, Kind::I32)])),
+    (19, Kind::Empty),
+];
+/// An element of the schema; field 5 is the number of its children.
+const ELEMENT: Shape = &[
+    (1, Kind::I32),
+    (2, Kind::I32),
+    (3, Kind::I32),
+    (4, Kind::Binary),
+    (5, Kind::I32),
+    (6, Kind::I32),
+    (7, Kind::I32),
+    (8, Kind::I32),
+    (9, Kind::I32),
+    (10, Kind::Struct(LOGICAL_TYPE)),
+];
 
 /// # Errors
 /// It is no Parquet file, or its footer is larger, or its schema deeper, than it may be.
@@ -32,41 +66,39 @@ pub(super) fn check(mut file: &File, limit: u64) -> Result<(), SourceError> {
     check_schema(footer).map_err(|problem| SourceError::damaged(format!("its footer: {problem}")))
 }
 
+/// Looks at the schema, which is the footer's second field and behind a number alone; what follows has no depth.
 fn check_schema<R: Read + Seek>(mut footer: Compact<BufReader<R>>) -> Result<(), String> {
-    footer.fields(DEPTH_MAX, &mut |this, id, kind| {
-        if (id, kind) != (2, LIST) {
-            return this.pass(kind, DEPTH_MAX);
+    let mut field = footer.field(0)?;
+    if field == Some((1, I32)) {
+        footer.pass(I32, 1)?;
+        field = footer.field(1)?;
+    }
+    if field != Some((2, LIST)) {
+        return Err("it does not begin with a schema".into());
+    }
+    // How many elements are still to come in each of the groups that the next one lies in.
+    let mut open: Vec<i64> = Vec::new();
+    footer.list(&mut |this, kind| {
+        if kind != STRUCT {
+            return Err("a schema of unknown types".into());
         }
-        // How many elements are still to come in each of the groups that the next one lies in.
-        let mut open: Vec<u64> = Vec::new();
-        this.list(&mut |this, kind| {
-            let children =
-                if kind == STRUCT { children(this)? } else { return Err("a schema of unknown types".into()) };
-            while open.last() == Some(&0) {
-                open.pop();
+        let mut children = 0;
+        this.read(0, ELEMENT, &mut |parent, id, value| {
+            if (parent, id) == (0, 5) {
+                children = value;
             }
-            if let Some(left) = open.last_mut() {
-                *left -= 1;
-            }
-            if children > 0 {
-                open.push(children);
-            }
-            if open.len() > LEVELS_MAX { Err(format!("a schema of more than {LEVELS_MAX} levels")) } else { Ok(()) }
-        })
+        })?;
+        while open.last() == Some(&0) {
+            open.pop();
+        }
+        if let Some(left) = open.last_mut() {
+            *left -= 1;
+        }
+        if children > 0 {
+            open.push(children);
+        }
+        if open.len() > LEVELS_MAX { Err(format!("a schema of more than {LEVELS_MAX} levels")) } else { Ok(()) }
     })
-}
-
-/// How many children the schema's element at the present place has.
-fn children<R: Read + Seek>(footer: &mut Compact<BufReader<R>>) -> Result<u64, String> {
-    let mut children = 0;
-    footer.fields(DEPTH_MAX, &mut |this, id, kind| match (id, kind) {
-        (5, I32) => {
-            children = this.size()?;
-            Ok(())
-        }
-        _ => this.pass(kind, DEPTH_MAX),
-    })?;
-    Ok(children)
 }
 
 #[cfg(test)]
@@ -95,8 +127,12 @@ mod tests {
         };
         assert_eq!(check(nested(LEVELS_MAX)), Ok(()));
         assert_eq!(check(nested(LEVELS_MAX + 1)), Err("a schema of more than 32 levels".to_owned()));
+        // The number of children under another type, which the reader of the schema does not mind.
+        let mut hidden = nested(LEVELS_MAX + 1);
+        hidden.iter_mut().skip(6).filter(|byte| **byte == 0x15).for_each(|byte| *byte = 0x16);
+        assert!(check(hidden).is_err_and(|problem| problem.contains("wrong types")));
         let wide =
-            [&[0x19, 0xFC, 201, 1][..], &[0x48, 1, b'r', 0x15, 0x90, 3, 0], &[0x48, 1, b'a', 0].repeat(200), &[0]];
+            [&[0x29, 0xFC, 201, 1][..], &[0x48, 1, b'r', 0x15, 0x90, 3, 0], &[0x48, 1, b'a', 0].repeat(200), &[0]];
         assert_eq!(check(wide.concat()), Ok(()));
     }
 }

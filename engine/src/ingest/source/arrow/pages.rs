@@ -10,7 +10,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
 use super::super::SourceError;
 use super::guarded;
-use super::thrift::{Compact, I32, STRUCT};
+use super::thrift::{Compact, Kind, Shape};
 
 /// Most bytes that a page unpacks to.
 const PAGE_BYTES_MAX: u64 = 1 << 30;
@@ -19,8 +19,41 @@ const PACKED_BYTES_MAX: u64 = 64 << 20;
 const RATIO_MAX: u64 = 100;
 /// Most numbers of a list column's row group: two million vectors of 1024.
 const LIST_VALUES_MAX: u64 = 1 << 31;
-/// Deepest nesting of a page header.
-const DEPTH_MAX: usize = 8;
+
+const STATISTICS: Shape = &[
+    (1, Kind::Binary),
+    (2, Kind::Binary),
+    (3, Kind::I64),
+    (4, Kind::I64),
+    (5, Kind::Binary),
+    (6, Kind::Binary),
+    (7, Kind::Bool),
+    (8, Kind::Bool),
+    (9, Kind::I64),
+];
+const DATA_PAGE: Shape =
+    &[(1, Kind::I32), (2, Kind::I32), (3, Kind::I32), (4, Kind::I32), (5, Kind::Struct(STATISTICS))];
+const DICTIONARY_PAGE: Shape = &[(1, Kind::I32), (2, Kind::I32), (3, Kind::Bool)];
+const DATA_PAGE_V2: Shape = &[
+    (1, Kind::I32),
+    (2, Kind::I32),
+    (3, Kind::I32),
+    (4, Kind::I32),
+    (5, Kind::I32),
+    (6, Kind::I32),
+    (7, Kind::Bool),
+    (8, Kind::Struct(STATISTICS)),
+];
+const PAGE: Shape = &[
+    (1, Kind::I32),
+    (2, Kind::I32),
+    (3, Kind::I32),
+    (4, Kind::I32),
+    (5, Kind::Struct(DATA_PAGE)),
+    (6, Kind::Empty),
+    (7, Kind::Struct(DICTIONARY_PAGE)),
+    (8, Kind::Struct(DATA_PAGE_V2)),
+];
 
 /// The sum over the columns of the largest page's unpacked bytes: no row has more, but for lists over several pages.
 ///
@@ -87,24 +120,21 @@ struct Page {
 impl<R: Read + Seek> Compact<BufReader<R>> {
     /// The page header at the present place.
     fn page(&mut self) -> Result<Page, String> {
-        let mut page = Page::default();
-        self.fields(DEPTH_MAX, &mut |this, id, kind| {
-            match (id, kind) {
-                (2, I32) => page.unpacked = this.size()?,
-                (3, I32) => page.packed = this.size()?,
-                // A data page's header, of both versions: its first field counts values.
-                (5 | 8, STRUCT) => this.fields(DEPTH_MAX, &mut |this, id, kind| match (id, kind) {
-                    (1, I32) => {
-                        page.values = this.size()?;
-                        Ok(())
-                    }
-                    _ => this.pass(kind, DEPTH_MAX),
-                })?,
-                _ => this.pass(kind, DEPTH_MAX)?,
-            }
-            Ok(())
+        let mut sizes = [0; 3];
+        self.read(0, PAGE, &mut |parent, id, value| match (parent, id) {
+            (0, 2) => sizes[0] = value,
+            (0, 3) => sizes[1] = value,
+            // A data page's header, of both versions: its first field counts values.
+            (5 | 8, 1) => sizes[2] = value,
+            _ => {}
         })?;
-        Ok(page)
+        let [unpacked, packed, values] = sizes.map(u64::try_from);
+        let negative = |_| "a page header with a negative size".to_owned();
+        Ok(Page {
+            unpacked: unpacked.map_err(negative)?,
+            packed: packed.map_err(negative)?,
+            values: values.map_err(negative)?,
+        })
     }
 }
 

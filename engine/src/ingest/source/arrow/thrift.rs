@@ -1,24 +1,44 @@
-//! Thrift's compact protocol, as far as a look at sizes needs it: fields of structs, numbers, and passing over the rest.
+//! Thrift's compact protocol, as far as a look at sizes needs it: structs of a known shape, numbers, and passing over the rest.
 //!
-//! Source: Thrift's compact protocol specification.
+//! What is looked at here is parsed again by the `parquet` crate, which takes a field for what its number says and not for what
+//! its head says. Whatever the two could understand differently is refused: else a look could be led past what it looks
+//! for. So fields have the types that their shape has, and ascend. Source: Thrift's compact protocol specification.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use super::super::SourceError;
 
-pub(super) const TRUE: u8 = 1;
-pub(super) const FALSE: u8 = 2;
-pub(super) const BYTE: u8 = 3;
-pub(super) const I16: u8 = 4;
+const TRUE: u8 = 1;
+const FALSE: u8 = 2;
+const BYTE: u8 = 3;
+const I16: u8 = 4;
 pub(super) const I32: u8 = 5;
-pub(super) const I64: u8 = 6;
-pub(super) const DOUBLE: u8 = 7;
-pub(super) const BINARY: u8 = 8;
+const I64: u8 = 6;
+const DOUBLE: u8 = 7;
+const BINARY: u8 = 8;
 pub(super) const LIST: u8 = 9;
-pub(super) const SET: u8 = 10;
-pub(super) const MAP: u8 = 11;
+const SET: u8 = 10;
 pub(super) const STRUCT: u8 = 12;
+
+/// Deepest nesting of what is passed over.
+const DEPTH_MAX: usize = 16;
+const WRONG: &str = "a header of wrong types";
+
+/// What a field must be.
+pub(super) enum Kind {
+    Bool,
+    Byte,
+    I32,
+    I64,
+    Binary,
+    /// A struct without a field.
+    Empty,
+    Struct(Shape),
+}
+
+/// Fields of a struct by their numbers. Others are passed over.
+pub(super) type Shape = &'static [(i16, Kind)];
 
 /// A reader of Thrift's compact protocol.
 pub(super) struct Compact<R> {
@@ -36,28 +56,44 @@ impl<'a> Compact<BufReader<&'a File>> {
 }
 
 impl<R: Read + Seek> Compact<BufReader<R>> {
-    /// Calls `field` with the number and kind of each field of a struct; it reads the value.
-    pub(super) fn fields(
-        &mut self,
-        depth: usize,
-        field: &mut dyn FnMut(&mut Self, i16, u8) -> Result<(), String>,
-    ) -> Result<(), String> {
-        if depth == 0 {
-            return Err("a header that is nested too deep".into());
-        }
-        let mut id = 0i16;
-        loop {
-            let head = self.byte()?;
-            let kind = head & 0x0F;
-            if head == 0 {
-                return Ok(());
+    /// The number and type of the next field of a struct, after number `last`; `None` at its end.
+    pub(super) fn field(&mut self, last: i16) -> Result<Option<(i16, u8)>, String> {
+        match self.byte()? {
+            0 => Ok(None),
+            head if head >> 4 == 0 => Err("a header whose fields do not ascend".into()),
+            head => {
+                let id = last.checked_add(i16::from(head >> 4)).ok_or("a header of too many fields")?;
+                Ok(Some((id, head & 0x0F)))
             }
-            id = match head >> 4 {
-                0 => self.varint()? as i16,
-                step => id.wrapping_add(step.into()),
-            };
-            field(self, id, kind)?;
         }
+    }
+
+    /// Reads a struct of `shape`, and tells `found` each number in it: that of the struct's own field (0 for the outermost),
+    /// the number's field, and its value.
+    pub(super) fn read(
+        &mut self,
+        parent: i16,
+        shape: Shape,
+        found: &mut dyn FnMut(i16, i16, i64),
+    ) -> Result<(), String> {
+        let mut last = 0;
+        while let Some((id, kind)) = self.field(last)? {
+            last = id;
+            let Some((_, wanted)) = shape.iter().find(|(known, _)| *known == id) else {
+                self.pass(kind, DEPTH_MAX)?;
+                continue;
+            };
+            match (wanted, kind) {
+                (Kind::Bool, TRUE | FALSE) => {}
+                (Kind::Byte, BYTE) | (Kind::Binary, BINARY) => self.pass(kind, 1)?,
+                (Kind::I32, I32) => found(parent, id, i32::try_from(self.number()?).map_err(|_| WRONG)?.into()),
+                (Kind::I64, I64) => found(parent, id, self.number()?),
+                (Kind::Empty, STRUCT) if self.byte()? == 0 => {}
+                (Kind::Struct(inner), STRUCT) => self.read(id, inner, found)?,
+                _ => return Err(format!("{WRONG}: field {id}")),
+            }
+        }
+        Ok(())
     }
 
     /// Calls `item` with the kind of each item of a list; it reads the value.
@@ -69,9 +105,7 @@ impl<R: Read + Seek> Compact<BufReader<R>> {
 
     /// Passes over a value.
     pub(super) fn pass(&mut self, kind: u8, depth: usize) -> Result<(), String> {
-        if depth == 0 {
-            return Err("a header that is nested too deep".into());
-        }
+        let Some(depth) = depth.checked_sub(1) else { return Err("a header that is nested too deep".into()) };
         match kind {
             TRUE | FALSE => Ok(()),
             BYTE => self.skip(1),
@@ -82,19 +116,27 @@ impl<R: Read + Seek> Compact<BufReader<R>> {
                 self.skip(len)
             }
             LIST | SET => self.list(&mut |this, kind| match kind {
-                TRUE | FALSE => this.skip(1),
-                kind => this.pass(kind, depth - 1),
+                // Of these in lists readers differ on the length.
+                TRUE | FALSE => Err(WRONG.into()),
+                kind => this.pass(kind, depth),
             }),
-            STRUCT => self.fields(depth - 1, &mut |this, _, kind| this.pass(kind, depth - 1)),
-            MAP => Err("a header with a map".into()),
-            _ => Err("a header of unknown types".into()),
+            STRUCT => {
+                let mut last = 0;
+                while let Some((id, kind)) = self.field(last)? {
+                    last = id;
+                    self.pass(kind, depth)?;
+                }
+                Ok(())
+            }
+            // Maps, of which Parquet has none, and what nobody knows.
+            _ => Err(WRONG.into()),
         }
     }
 
-    /// A number that is no less than 0.
-    pub(super) fn size(&mut self) -> Result<u64, String> {
+    /// A number with its sign.
+    fn number(&mut self) -> Result<i64, String> {
         let zigzag = self.varint()?;
-        if zigzag & 1 == 0 { Ok(zigzag >> 1) } else { Err("a header with a negative size".into()) }
+        Ok((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
     }
 
     fn varint(&mut self) -> Result<u64, String> {
@@ -133,15 +175,41 @@ mod tests {
 
     use super::*;
 
+    fn compact(bytes: &[u8]) -> Compact<BufReader<Cursor<Vec<u8>>>> {
+        Compact { reader: BufReader::new(Cursor::new(bytes.to_vec())), at: 0, end: bytes.len() as u64 }
+    }
+
     #[test]
     fn a_list_that_claims_values_without_end_is_refused() {
         for kind in [TRUE, BYTE, DOUBLE, BINARY, STRUCT, LIST] {
             let mut list = vec![0xF0 | kind];
             list.extend([0xFF; 9]);
             list.extend([1, 0, 0, 0, 0]);
-            let end = list.len() as u64;
-            let mut compact = Compact { reader: BufReader::new(Cursor::new(list)), at: 0, end };
-            assert!(compact.pass(LIST, 8).is_err(), "{kind}");
+            assert!(compact(&list).pass(LIST, 8).is_err(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_readers_understand_differently_is_refused() {
+        const SHAPE: Shape = &[(1, Kind::I32), (2, Kind::Struct(&[(1, Kind::Bool), (2, Kind::Empty)]))];
+        let read = |bytes: &[u8]| {
+            let mut numbers = Vec::new();
+            compact(bytes).read(0, SHAPE, &mut |parent, id, value| numbers.push((parent, id, value))).map(|()| numbers)
+        };
+        assert_eq!(read(&[0x15, 7, 0x1C, 0x11, 0x1C, 0, 0, 0]), Ok(vec![(0, 1, -4)]));
+        assert_eq!(read(&[0x95, 7, 0x18, 1, b'x', 0]), Ok(Vec::new()), "unknown fields are passed over");
+        let wrong: [&[u8]; 8] = [
+            &[0x16, 7, 0],                            // another type of number
+            &[0x11, 0],                               // a truth in the place of a number
+            &[0x05, 2, 7, 0],                         // a field's number in full
+            &[0x15, 0x80, 0x80, 0x80, 0x80, 0x20, 0], // more than 32 bits
+            &[0x2C, 0x15, 1, 0, 0],                   // a number in the place of a truth
+            &[0x2C, 0x2C, 0x15, 1, 0, 0, 0],          // a field in an empty struct
+            &[0x99, 0x21, 1, 1, 0],                   // truths in a list
+            &[0x9B, 0, 0],                            // a map
+        ];
+        for bytes in wrong {
+            assert!(read(bytes).is_err(), "{bytes:x?}");
         }
     }
 }
