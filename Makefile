@@ -27,14 +27,18 @@ demo: setup $(BIN)
 test: test-rust test-python
 
 .PHONY: test-rust
-test-rust: setup
-	cargo build -p fromagerie-server
+test-rust: setup debug
 	FROMAGERIE_TEST_BUNDLE=$(BUNDLE) FROMAGERIE_FUZZ_SECONDS=30 cargo test --workspace --exclude fromagerie-bench
 
 .PHONY: test-python
-test-python: setup
-	cargo build -p fromagerie-server
+test-python: setup debug
 	$(VENV) -m pytest python/tests
+
+# All that is built without optimisation is built at once: one package alone has other features, and its dependencies would be
+# compiled again.
+.PHONY: debug
+debug:
+	cargo build --workspace --bins --tests
 
 ## fuzz: every decoder of bytes from a disk or a stranger under libFuzzer, FUZZ_SECONDS each (nightly and cargo-fuzz needed)
 FUZZ_SECONDS ?= 600
@@ -56,8 +60,7 @@ sanitize:
 
 ## torture: the long attacks on storage: ten times and more what `make test` does (an hour and more)
 .PHONY: torture
-torture: setup
-	cargo build -p fromagerie-server
+torture: setup debug
 	FROMAGERIE_TORTURE=1 FROMAGERIE_FUZZ_SECONDS=300 cargo test -p fromagerie-storage -- --nocapture
 	FROMAGERIE_TORTURE=1 cargo test -p fromagerie --test model -- --nocapture
 	FROMAGERIE_TORTURE=1 cargo test -p fromagerie-tests --test kill_server -- --nocapture
@@ -187,13 +190,12 @@ $(CACHE)/venv-ann/.stamp:
 	touch $@
 
 .PHONY: bench-once
-bench-once: setup
-	cargo build --release -p fromagerie-bench --bin contender --bin shelf --bin merge_cost
-	$(VENV) bench/ann/run.py --rows 5000
-	target/release/merge_cost $(CACHE)/ann/5000/base.npy $(CACHE)/ann/5000/queries_rows.npy
-	$(VENV) bench/ann/filters.py --rows 5000
-	cargo bench -p fromagerie-kernels -- --test
-	FROMAGERIE_BUNDLE=$(BUNDLE) cargo run --release -p fromagerie-bench --bin chat_latency -- --once
+bench-once: setup debug
+	$(VENV) bench/ann/run.py --rows 5000 --contender target/debug/contender
+	target/debug/merge_cost $(CACHE)/ann/5000/base.npy $(CACHE)/ann/5000/queries_rows.npy
+	$(VENV) bench/ann/filters.py --rows 5000 --shelf target/debug/shelf
+	cargo test --workspace --bench dot --bench search
+	FROMAGERIE_BUNDLE=$(BUNDLE) target/debug/chat_latency --once
 
 ## eval-demo: train on the train split and print the demo model's figures on held-out concepts (PyTorch, npm and apt needed)
 .PHONY: eval-demo
