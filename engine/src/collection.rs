@@ -330,7 +330,7 @@ impl Collection {
 
     fn query_vector(&self, query: &Query) -> Result<Vec<f32>> {
         let terms = query.terms.iter().map(|(term, weight)| Ok((self.term_vector(term)?, *weight)));
-        combine(&terms.collect::<Result<Vec<_>>>()?)
+        combine(terms.collect::<Result<_>>()?)
     }
 
     fn term_vector(&self, term: &Term) -> Result<Vec<f32>> {
