@@ -6,7 +6,9 @@ version=0.20.2
 tool=$(command -v cargo-deny || true)
 if [ -z "$tool" ]; then
     tool=.cache/tools/bin/cargo-deny
-    [ -x "$tool" ] || CARGO_TARGET_DIR=.cache/tools/target cargo install cargo-deny --locked --version "$version" --root .cache/tools
+    # Without optimisation: it is built far oftener than it has much to do.
+    [ -x "$tool" ] || CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=.cache/tools/target \
+        cargo install cargo-deny --debug --locked --version "$version" --root .cache/tools
     rm -rf .cache/tools/target
 fi
 "$tool" --workspace check bans licenses sources
