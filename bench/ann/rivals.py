@@ -74,10 +74,23 @@ class SvsLvq:
         return self.index.search(queries, k)[0]
 
 
-class FaissHnsw:
-    """faiss, HNSW over 8-bit codes, M 16, efConstruction 200."""
+class Faiss:
+    """What both of faiss's indices have in common."""
 
     package = "faiss-cpu"
+
+    def open(self, folder):
+        import faiss
+
+        self.faiss, self.index = faiss, faiss.read_index(str(folder / "index.faiss"))
+
+    def find(self, queries, k, params, threads):
+        self.faiss.omp_set_num_threads(threads)
+        return self.index.search(queries, k, params=params)[1]
+
+
+class FaissHnsw(Faiss):
+    """faiss, HNSW over 8-bit codes, M 16, efConstruction 200."""
 
     def build(self, base, folder, threads):
         import faiss
@@ -89,20 +102,12 @@ class FaissHnsw:
         index.add(base)
         faiss.write_index(index, str(folder / "index.faiss"))
 
-    def open(self, folder):
-        import faiss
-
-        self.faiss, self.index = faiss, faiss.read_index(str(folder / "index.faiss"))
-
     def search(self, queries, k, ef, threads):
-        self.faiss.omp_set_num_threads(threads)
-        return self.index.search(queries, k, params=self.faiss.SearchParametersHNSW(efSearch=ef))[1]
+        return self.find(queries, k, self.faiss.SearchParametersHNSW(efSearch=ef), threads)
 
 
-class FaissIvfPq:
+class FaissIvfPq(Faiss):
     """faiss, IVF with product quantisation of 4 bits for two dimensions each (FastScan), 100 candidates re-scored from floats."""
-
-    package = "faiss-cpu"
 
     def build(self, base, folder, threads):
         import faiss
@@ -115,16 +120,10 @@ class FaissIvfPq:
         index.add(base)
         faiss.write_index(index, str(folder / "index.faiss"))
 
-    def open(self, folder):
-        import faiss
-
-        self.faiss, self.index = faiss, faiss.read_index(str(folder / "index.faiss"))
-
     def search(self, queries, k, ef, threads):
-        self.faiss.omp_set_num_threads(threads)
         lists = self.faiss.SearchParametersIVF(nprobe=ef)
         params = self.faiss.IndexRefineSearchParameters(k_factor=10, base_index_params=lists)
-        return self.index.search(queries, k, params=params)[1]
+        return self.find(queries, k, params, threads)
 
 
 RIVALS = {"hnswlib": Hnswlib, "svs": SvsLvq, "faiss-hnsw": FaissHnsw, "faiss-ivfpq": FaissIvfPq}

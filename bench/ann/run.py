@@ -124,7 +124,7 @@ def run(engine: Engine, folder: Path, count: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--rivals", default="", help="of " + ", ".join(["hnswlib", "svs", "faiss-hnsw", "faiss-ivfpq"]))
+    parser.add_argument("--rivals", default="", help="of hnswlib, svs, faiss-hnsw, faiss-ivfpq")
     parser.add_argument("--contender", type=Path, default=Path("target/release/contender"))
     parser.add_argument("--data", type=Path, default=Path(".cache/ann"))
     parser.add_argument("--out", type=Path, help="where results, table and plot go; nowhere when left out")

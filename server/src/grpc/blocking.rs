@@ -26,11 +26,6 @@ pub(super) async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(move || work(&|| gone.load(Ordering::Relaxed))).await;
     match done {
         Ok(result) => result.map_err(|error| status(&error)),
-        Err(_) => Err(failed()),
+        Err(_) => Err(Status::internal("the work behind this call ended unexpectedly; the server's log has more")),
     }
-}
-
-/// What a client is told of a panic.
-pub(super) fn failed() -> Status {
-    Status::internal("the work behind this call ended unexpectedly; the server's log has more")
 }

@@ -1,9 +1,8 @@
 //! Transport: `fromagerie.v1` over HTTP/2, with health and reflection.
 //!
 //! Handlers only translate: a request becomes engine types ([`convert`]), the engine works on a blocking thread
-//! ([`blocking`]; a search that takes less time than the way there is done at once, [`quick`]), an error becomes a status in
-//! one function ([`status`]). A client that goes away, or whose deadline passes, drops the handler's future, and the work
-//! behind it stops at its next step.
+//! ([`blocking`]), an error becomes a status in one function ([`status`]). A client that goes away, or whose
+//! deadline passes, drops the handler's future, and the work behind it stops at its next step.
 
 mod admin;
 mod blocking;
@@ -14,7 +13,6 @@ mod convert_job;
 mod dialogue;
 mod jobs;
 mod models;
-mod quick;
 mod search;
 mod status;
 mod token;

@@ -1,31 +1,25 @@
 //! `SearchService`.
 
-use std::sync::Arc;
-
-use fromagerie::{Database, Hit, Query, SearchStats, Term};
+use fromagerie::{Database, Hit, Query, SearchStats};
 use fromagerie_proto::v1::{self, search_service_server::SearchService};
 use tonic::{Request, Response, Status};
 
 use super::blocking::blocking;
 use super::convert;
-use super::quick::Quick;
 use super::status::missing;
 
 /// Hits when the caller does not say.
 const LIMIT_DEFAULT: usize = 10;
-/// Most hits of a search that may be quick.
-const LIMIT_QUICK: usize = 100;
 /// Searches of one batch.
 const SEARCHES_MAX: usize = 1024;
 
 pub(crate) struct Search {
     db: Database,
-    quick: Arc<Quick>,
 }
 
 impl Search {
     pub(super) fn new(db: Database) -> Search {
-        Search { db, quick: Arc::default() }
+        Search { db }
     }
 }
 
@@ -35,11 +29,10 @@ impl SearchService for Search {
         let (db, request) = (self.db.clone(), request.into_inner());
         let (query, limit) = query_of(&request)?;
         let with_thumbnails = request.with_thumbnails;
-        let may_be_quick = may_be_quick(&query, limit);
-        let work = move |collection: &str, gone: &(dyn Fn() -> bool + Sync)| {
-            db.open_collection(collection)?.search_with(&query, limit, &|| gone())
-        };
-        let found = self.quick.run(request.collection, may_be_quick, work).await?;
+        let found = blocking(move |cancelled| {
+            db.open_collection(&request.collection)?.search_with(&query, limit, &|| cancelled())
+        })
+        .await?;
         Ok(Response::new(response(found, with_thumbnails)))
     }
 
@@ -63,12 +56,6 @@ impl SearchService for Search {
         let responses = found.into_iter().zip(with_thumbnails).map(|(found, with)| response(found, with));
         Ok(Response::new(v1::BatchSearchResponse { responses: responses.collect() }))
     }
-}
-
-/// Vectors go through graphs. What needs the model, reads all rows, or looks into payloads takes its time.
-fn may_be_quick(query: &Query, limit: usize) -> bool {
-    let of_vectors = query.terms.iter().all(|(term, _)| matches!(term, Term::Vector(_)));
-    of_vectors && !query.exact && query.payload_equals.is_empty() && limit <= LIMIT_QUICK
 }
 
 fn query_of(request: &v1::SearchRequest) -> Result<(Query, usize), Status> {
