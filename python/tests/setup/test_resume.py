@@ -45,8 +45,8 @@ class Shop:
                 if shop.cuts:
                     shop.cuts -= 1
                     body = body[: len(body) // 3]
+                shop.sent += len(body)  # before the bytes: who has read the last of them may look here at once
                 self.wfile.write(body)
-                shop.sent += len(body)
 
             def listing(self):
                 file = {"filename": NAME, "url": f"../../files/{NAME}", "hashes": {"sha256": DIGEST}}
