@@ -73,8 +73,8 @@ fn every_cut_is_noticed() {
 #[test]
 fn every_byte_of_the_header_matters() {
     let bytes = &sound().1;
-    // Beam, training queries, measures, beams by recall and the degrees they are for are for information, or make a search poorer at worst.
-    let information = |at: usize| (48..68).contains(&at) || (72..212).contains(&at);
+    // Beam, training queries and what was measured are for information, or make a search poorer at worst.
+    let information = |at: usize| (48..68).contains(&at) || (72..248).contains(&at);
     for at in (0..256).filter(|at| !information(*at)) {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x80;

@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fromagerie_kernels::{Kernel, Product, bits, int4, reference};
+use fromagerie_kernels::{Kernel, Product, int4, reference, signs};
 
 const DIMS: [usize; 3] = [256, 512, 768];
 /// Rows that a search asks for together.
@@ -56,16 +56,34 @@ fn scattered(c: &mut Criterion) {
                     vec![5; rows * int4::bytes(dim)],
                     int4::bytes(dim),
                 );
-                let planes = vec![5; bits::PLANES * bits::bytes(dim)];
-                kind(
-                    &mut group,
-                    "bits",
-                    &set,
-                    &kernel.bits,
-                    &planes,
-                    vec![5; rows * bits::bytes(dim)],
-                    bits::bytes(dim),
-                );
+            }
+        }
+    }
+}
+
+/// Codes that lie one after another, as a sweep reads them.
+fn in_sequence(c: &mut Criterion) {
+    for dim in DIMS {
+        for (place, rows) in [("in cache", 256), ("in sequence in memory", 1 << 18)] {
+            let mut group = c.benchmark_group(format!("{dim} dimensions, codes {place}"));
+            group.throughput(Throughput::Elements(rows as u64)).sample_size(20);
+            let (block, blocks) = (signs::block_bytes(dim), rows / signs::ROWS);
+            let (patterns, tables) = (vec![0x5a; blocks * block], vec![9; block]);
+            let (codes, query) = (vec![0x5a; rows * int4::bytes(dim)], vec![5; 2 * int4::bytes(dim)]);
+            for kernel in Kernel::available() {
+                let set = kernel.instruction_set().to_string();
+                group.bench_function(BenchmarkId::new("signs", &set), |b| {
+                    let mut found = vec![0; blocks];
+                    b.iter(|| kernel.signs.at_least(black_box(&tables), &patterns, u16::MAX, &mut found));
+                });
+                group.bench_function(BenchmarkId::new("int4", &set), |b| {
+                    b.iter(|| {
+                        let mut most = i32::MIN;
+                        let bytes = int4::bytes(dim);
+                        kernel.int4.dot_block(black_box(&query), &codes, bytes, |_, sum| most = most.max(sum));
+                        most
+                    });
+                });
             }
         }
     }
@@ -99,5 +117,5 @@ fn kind<Q, R, S>(
     });
 }
 
-criterion_group!(benches, scan, scattered);
+criterion_group!(benches, scan, scattered, in_sequence);
 criterion_main!(benches);

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use half::f16;
 
 use crate::dispatch::Kernel;
-use crate::{bits, int4, reference, signed};
+use crate::{int4, reference, signed, signs};
 
 /// The environment variable that names the instruction set to use, as it is displayed: `portable`, `avx2`, `avx512`,
 /// `avx512+vnni`, `neon`, `neon+dotprod`. For tests and for comparing; it is read once.
@@ -87,10 +87,8 @@ fn wrong_product(kernel: &Kernel) -> Option<&'static str> {
         let (x, y) = (floats(&a), floats(&b));
         let halves: Vec<[u8; 2]> = y.iter().map(|y| f16::from_f32_const(*y).to_le_bytes()).collect();
         let query: Vec<i8> = signed(&a).iter().map(|x| (*x).max(-i8::MAX)).collect();
-        let nibbles: Vec<u8> = a.iter().map(|x| x & 15).collect();
-        let (mut dealt, mut planes) = (vec![0; 2 * len], vec![0; bits::PLANES * len]);
+        let mut dealt = vec![0; 2 * len];
         int4::prepare(&query, &mut dealt);
-        bits::prepare(&nibbles, &mut planes);
 
         let close = |got: f32, y: &[f32]| (f64::from(got) - reference::dot(&x, y)).abs() <= reference::dot_bound(&x, y);
         let all_close = |got: f32, four: [f32; 4], y: &[f32]| four == [got; 4] && close(got, y);
@@ -118,18 +116,27 @@ fn wrong_product(kernel: &Kernel) -> Option<&'static str> {
                 "int4",
                 equal(kernel.int4.dot(&dealt, &b), kernel.int4.dot4(&dealt, [&b; 4]), reference::dot_int4(&query, &b)),
             ),
-            (
-                "bits",
-                equal(
-                    kernel.bits.dot(&planes, &b),
-                    kernel.bits.dot4(&planes, [&b; 4]),
-                    reference::dot_bits(&nibbles, &b),
-                ),
-            ),
+            ("signs", counts_signs(kernel, &query)),
         ]
         .into_iter()
         .find_map(|(kind, is_right)| (!is_right).then_some(kind))
     })
+}
+
+/// Whether agreements with a block in which every pattern occurs are the reference's.
+fn counts_signs(kernel: &Kernel, query: &[i8]) -> bool {
+    let query: Vec<i8> = query.iter().map(|x| x / 8).collect();
+    let block: Vec<u8> = (0..signs::block_bytes(query.len())).map(|at| (at * 37 + at / 16 * 127) as u8).collect();
+    let mut tables = vec![0; block.len()];
+    signs::prepare(&query, &mut tables);
+    let sums = kernel.signs.agreements(&tables, &block);
+    let least = sums[query.len() % signs::ROWS];
+    let mut rows = [0];
+    kernel.signs.at_least(&tables, &block, least, &mut rows);
+    let is_right = |(row, sum): (usize, &u16)| {
+        i64::from(*sum) == reference::agreement(&query, &block, row) && (rows[0] >> row & 1 == 1) == (*sum >= least)
+    };
+    sums.iter().enumerate().all(is_right)
 }
 
 #[cfg(test)]
@@ -145,13 +152,13 @@ mod tests {
 
     #[test]
     fn a_wrong_kernel_is_passed_over_and_named() {
-        for kind in ["float32", "float16", "int8", "int4", "bits"] {
+        for kind in ["float32", "float16", "int8", "int4", "signs"] {
             let choice = choose(vec![Kernel::PORTABLE, Kernel::PORTABLE.broken(kind)], None);
             assert_eq!(wrong_product(&choice.kernel), None);
             assert_eq!(choice.notes.len(), 1);
             assert!(choice.to_string().contains(&format!("its {kind} products are wrong")), "{choice}");
         }
-        let only = choose(vec![Kernel::PORTABLE.broken("bits")], None);
+        let only = choose(vec![Kernel::PORTABLE.broken("signs")], None);
         assert_eq!(only.kernel.instruction_set(), crate::InstructionSet::Portable);
     }
 

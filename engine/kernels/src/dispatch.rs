@@ -5,9 +5,9 @@
 #![allow(unsafe_code)]
 
 use crate::InstructionSet;
-use crate::bits::PLANES;
 use crate::portable;
 use crate::product::Product;
+use crate::signs::Signs;
 
 /// The kernels of one instruction set that this machine has.
 #[derive(Clone, Copy, Debug)]
@@ -21,19 +21,19 @@ pub struct Kernel {
     pub int8: Product<i8, i8, i32>,
     /// Inner products of `i8` with codes of 4 bits, exact. Queries are laid out by [`crate::int4::prepare`].
     pub int4: Product<i8, u8, i32>,
-    /// Inner products of 4-bit queries with codes of 1 bit, exact. Queries are laid out by [`crate::bits::prepare`].
-    pub bits: Product<u8, u8, i32>,
+    /// Agreements of a query with blocks of 1-bit codes, exact. Queries are laid out by [`crate::signs::prepare`].
+    pub signs: Signs,
 }
 
-/// The [`Kernel`] of one instruction set: `dot` and `dot4` in a module for each kind of row. The last two modules may
-/// be named apart.
+/// The [`Kernel`] of one instruction set: `dot` and `dot4` in a module for each kind of row, `sums` and `at_least` in that for
+/// signs. The last modules may be named apart.
 macro_rules! kernel {
     ($set:ident, $family:ident) => {
-        kernel!($set, $family, $family::int8, $family::int4)
+        kernel!($set, $family, $family::int8, $family::int4, $family::signs)
     };
-    ($set:ident, $family:ident, $int8:path, $int4:path) => {{
-        use $family::{bits, f16, f32 as float32};
-        use {$int4 as int4, $int8 as int8};
+    ($set:ident, $family:ident, $int8:path, $int4:path, $signs:path) => {{
+        use $family::{f16, f32 as float32};
+        use {$int4 as int4, $int8 as int8, $signs as signs};
         // SAFETY: `available` lists a kernel only after finding its instruction set; all of them check lengths.
         unsafe {
             Kernel {
@@ -42,7 +42,7 @@ macro_rules! kernel {
                 float16: Product::new("float16", 1, f16::dot, f16::dot4),
                 int8: Product::new("int8", 1, int8::dot, int8::dot4),
                 int4: Product::new("int4", 2, int4::dot, int4::dot4),
-                bits: Product::new("bits", PLANES, bits::dot, bits::dot4),
+                signs: Signs::new(signs::sums, signs::at_least),
             }
         }
     }};
@@ -60,10 +60,10 @@ impl Kernel {
                 kernels.push(kernel!(Avx2, avx2));
             }
             if avx512::is_available() {
-                kernels.push(kernel!(Avx512, avx512));
+                kernels.push(kernel!(Avx512, avx512, avx512::int8, avx512::int4, avx2::signs));
             }
             if avx512::has_vnni() {
-                kernels.push(kernel!(Avx512Vnni, avx512, avx512::int8_vnni, avx512::int4_vnni));
+                kernels.push(kernel!(Avx512Vnni, avx512, avx512::int8_vnni, avx512::int4_vnni, avx2::signs));
             }
         }
         #[cfg(target_arch = "aarch64")]
@@ -71,7 +71,7 @@ impl Kernel {
             use crate::neon;
             kernels.push(kernel!(Neon, neon));
             if neon::has_dotprod() {
-                kernels.push(kernel!(NeonDotprod, neon, neon::int8_dotprod, neon::int4_dotprod));
+                kernels.push(kernel!(NeonDotprod, neon, neon::int8_dotprod, neon::int4_dotprod, neon::signs));
             }
         }
         kernels
@@ -159,7 +159,7 @@ impl Kernel {
                 "float16" => broken.float16 = Product::new("float16", 1, portable::f16::dot, |_, _| [0.5; 4]),
                 "int8" => broken.int8 = Product::new("int8", 1, portable::int8::dot, |_, _| [1; 4]),
                 "int4" => broken.int4 = Product::new("int4", 2, portable::int4::dot, |_, _| [1; 4]),
-                _ => broken.bits = Product::new("bits", PLANES, portable::bits::dot, |_, _| [1; 4]),
+                _ => broken.signs = Signs::new(portable::signs::sums, |_, _, _, rows| rows.fill(1)),
             }
         }
         broken

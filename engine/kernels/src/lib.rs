@@ -11,7 +11,6 @@
 //!
 //! This room is one of the two where `unsafe` is allowed, by module. Read next: `dispatch.rs`.
 
-pub mod bits;
 mod choice;
 mod dispatch;
 mod floats;
@@ -24,6 +23,7 @@ mod product;
 pub mod reference;
 pub mod resample;
 mod signed;
+pub mod signs;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

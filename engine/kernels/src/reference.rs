@@ -13,7 +13,7 @@
 
 use half::f16;
 
-use crate::{bits, int4};
+use crate::{int4, signs};
 
 /// Inner product of two vectors, in `f64`.
 ///
@@ -64,11 +64,12 @@ pub fn widen(row: &[[u8; 2]]) -> Vec<f32> {
     row.iter().map(|half| f16::from_le_bytes(*half).to_f32_const()).collect()
 }
 
-/// Inner product of `query`, as it is before [`bits::prepare`], with the 1-bit codes of `row`.
+/// The agreement of `query`, as it is before [`signs::prepare`], with a row of a block.
 ///
 /// # Panics
-/// When the row has fewer codes than the query has elements.
+/// When the block has fewer elements than the query.
 #[must_use]
-pub fn dot_bits(query: &[u8], row: &[u8]) -> i64 {
-    query.iter().enumerate().map(|(at, x)| i64::from(*x) * i64::from(bits::unpack(row, at))).sum()
+pub fn agreement(query: &[i8], block: &[u8], row: usize) -> i64 {
+    let agrees = |at: usize, x: i8| if signs::get(block, row, at) { x > 0 } else { x < 0 };
+    query.iter().enumerate().filter(|(at, x)| agrees(*at, **x)).map(|(_, x)| i64::from(x.unsigned_abs())).sum()
 }

@@ -48,6 +48,7 @@ struct Span {
 pub(crate) struct Tap<'a> {
     pub(crate) start: usize,
     pub(crate) weights: &'a [i32],
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AVX2 reads them"))]
     pub(crate) halves: &'a [Halves],
 }
 

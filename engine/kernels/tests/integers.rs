@@ -6,7 +6,7 @@
 mod common;
 
 use common::{bytes, dims};
-use fromagerie_kernels::{Kernel, bits, int4, reference, signed};
+use fromagerie_kernels::{Kernel, int4, reference, signed, signs};
 use proptest::prelude::*;
 
 /// Elements after a row that a kernel must not count.
@@ -48,21 +48,26 @@ fn check_int4(query: &[i8], rows: &[u8], padding: usize) {
     }
 }
 
-/// The same with rows of bits; a query's elements are the low halves of `query`.
-fn check_bits(query: &[i8], rows: &[u8], padding: usize) {
-    let query: Vec<u8> = query.iter().map(|x| (x & 15) as u8).collect();
-    let width = bits::bytes(query.len()) + padding;
-    let mut prepared = vec![0xff; bits::PLANES * width];
-    bits::prepare(&query, &mut prepared);
-    let row = |id: usize| &rows[id * (width + AFTER) + 1..][..width];
-    let want: Vec<i64> = (0..5).map(|id| reference::dot_bits(&query, row(id))).collect();
+/// One query against two blocks of signs, at an odd address.
+fn check_signs(query: &[i8], rows: &[u8]) {
+    let query: Vec<i8> = query.iter().map(|x| x / 8).collect();
+    let bytes = signs::block_bytes(query.len());
+    let blocks: Vec<u8> = rows.iter().copied().cycle().take(2 * bytes + 1).collect();
+    let (blocks, mut tables) = (&blocks[1..], vec![0xff; bytes]);
+    signs::prepare(&query, &mut tables);
+    let (block, other) = blocks.split_at(bytes);
+    let want: Vec<i64> = (0..signs::ROWS).map(|row| reference::agreement(&query, block, row)).collect();
     for kernel in Kernel::available() {
         let set = kernel.instruction_set();
-        let alone: Vec<i64> = (0..5).map(|id| kernel.bits.dot(&prepared, row(id)).into()).collect();
-        assert_eq!(alone, want, "{set}: dim {}", query.len());
-        let mut scattered = Vec::new();
-        kernel.bits.dot_scattered(&prepared, &[0, 1, 2, 3, 4], row, |_, sum| scattered.push(i64::from(sum)));
-        assert_eq!(scattered, want, "{set}: dim {}, scattered", query.len());
+        let sums = kernel.signs.agreements(&tables, block);
+        assert_eq!(sums.map(i64::from).to_vec(), want, "{set}: dim {}", query.len());
+        for least in [0, 1, sums[3], sums[30].saturating_add(1), u16::MAX] {
+            let bits =
+                |sums: [u16; 32]| sums.iter().rev().fold(0, |rows: u32, sum| rows << 1 | u32::from(*sum >= least));
+            let (expected, mut rows) = ([bits(sums), bits(kernel.signs.agreements(&tables, other))], [7; 2]);
+            kernel.signs.at_least(&tables, blocks, least, &mut rows);
+            assert_eq!(rows, expected, "{set}: {least} of dim {}", query.len());
+        }
     }
 }
 
@@ -78,8 +83,8 @@ fn random_codes_of_every_dimension() {
         check_int8(&query(dim as u64, dim), signed(&rows));
         for padding in [0, 1, 31, 64] {
             check_int4(&query(dim as u64, dim), &rows, padding);
-            check_bits(&query(dim as u64, dim), &rows, padding);
         }
+        check_signs(&query(dim as u64, dim), &rows);
     }
 }
 
@@ -94,7 +99,7 @@ fn the_largest_codes_do_not_overflow() {
             }
             for code in [0xff, 0x00, 0xf0, 0x0f] {
                 check_int4(&of_query, &vec![code; 5 * (dim + AFTER) + 1], 0);
-                check_bits(&of_query, &vec![code; 5 * (dim + AFTER) + 1], 0);
+                check_signs(&of_query, &[code]);
             }
         }
     }
@@ -105,7 +110,8 @@ fn no_elements() {
     for kernel in Kernel::available() {
         assert_eq!((kernel.int8.dot(&[], &[]), kernel.int4.dot(&[], &[])), (0, 0));
         assert_eq!(kernel.int4.dot4(&[], [&[]; 4]), [0; 4]);
-        assert_eq!(kernel.bits.dot4(&[], [&[]; 4]), [0; 4]);
+        assert_eq!(kernel.signs.agreements(&[], &[]), [0; signs::ROWS]);
+        kernel.signs.at_least(&[], &[], 1, &mut []);
     }
 }
 
@@ -113,6 +119,12 @@ fn no_elements() {
 #[should_panic(expected = "int8: the vectors have different lengths: a row of 2 elements wants a query of 2, not 3")]
 fn another_length_is_a_broken_invariant() {
     let _ = Kernel::best().int8.dot4(&[1, 2, 3], [&[1, 2, 3], &[1, 2, 3], &[1, 2, 3], &[1, 2]]);
+}
+
+#[test]
+#[should_panic(expected = "signs: 1 blocks of 64 bytes together want tables for one, in whole pairs, not 32")]
+fn tables_for_other_rows_are_a_broken_invariant() {
+    let _ = Kernel::best().signs.agreements(&[0; 32], &[0; 64]);
 }
 
 #[test]
@@ -130,6 +142,6 @@ proptest! {
     })) {
         check_int8(&query, signed(&rows));
         check_int4(&query, &rows, 0);
-        check_bits(&query, &rows, 0);
+        check_signs(&query, &rows);
     }
 }

@@ -11,6 +11,9 @@
 //! [`Calibration::near`]`[0]` thirty-nine times in forty, and what stays below is *far*, in three degrees. Each degree has
 //! beams of its own, measured on queries of that degree: rows left out, training queries, or, without those, rows that
 //! were pushed away.
+//!
+//! A sweep estimates scores by signs first. How far estimates of true answers fall behind the worst of these is measured on the
+//! same queries, and a sweep looks as far behind as the recall asked for needs.
 
 use super::posts::NODES_PER_POST;
 
@@ -26,6 +29,10 @@ pub(crate) const DEGREES: usize = 4;
 const WIDEST: usize = 1024;
 /// Below every score of unit vectors.
 pub(crate) const NEVER: f32 = -2.0;
+/// Recall of a sweep for which none is asked, at least: looking that far behind costs little.
+const MUCH: f32 = 0.98;
+/// Further apart than any two scores.
+pub(crate) const ANY: f32 = 4.0;
 /// Recall@10 for which the beam is kept.
 pub(crate) const TARGETS: [f32; 8] = [0.80, 0.85, 0.90, 0.95, 0.97, 0.98, 0.99, 0.999];
 
@@ -42,12 +49,17 @@ pub(crate) struct Calibration {
     pub(crate) near: [f32; DEGREES - 1],
     /// For each degree the beam that reaches each of [`TARGETS`], or finds as much as any; 0 where none was measured.
     pub(crate) beams: [[u16; TARGETS.len()]; DEGREES],
+    /// Steps of the grid that an element is on average, as estimates by signs want it.
+    pub(crate) spread: f32,
+    /// For each of [`TARGETS`] how far behind the `k`-th best score the estimate of an answer may lie.
+    pub(crate) behind: [f32; TARGETS.len()],
 }
 
 impl Default for Calibration {
     fn default() -> Self {
         let (gaps, beams) = ([0.0; RANKS], [[0; TARGETS.len()]; DEGREES]);
-        Self { coarse_error: 0.0, fine_error: 0.0, gaps, near: [NEVER; DEGREES - 1], beams }
+        let behind = [ANY; TARGETS.len()];
+        Self { coarse_error: 0.0, fine_error: 0.0, gaps, near: [NEVER; DEGREES - 1], beams, spread: 1.0, behind }
     }
 }
 
@@ -84,12 +96,24 @@ impl Calibration {
 
     /// The beam for a recall and a query of that degree.
     pub(crate) fn beam(&self, recall: f32, degree: usize) -> usize {
-        let at = TARGETS.iter().position(|target| *target >= recall - 1e-6).unwrap_or(TARGETS.len() - 1);
-        match self.beams[degree.min(DEGREES - 1)][at] {
+        match self.beams[degree.min(DEGREES - 1)][target(recall)] {
             0 => WIDEST,
             beam => beam.into(),
         }
     }
+
+    /// How far behind the `k`-th best score an estimate by signs may lie: for a recall, or for what a beam of `ef` finds for ten
+    /// neighbours of the farthest queries, and no less than [`MUCH`].
+    pub(crate) fn behind(&self, recall: Option<f32>, ef: usize) -> f32 {
+        let enough = |beam: &u16| *beam != 0 && usize::from(*beam) <= ef;
+        let found = || self.beams[DEGREES - 1].iter().rposition(enough).unwrap_or(0).max(target(MUCH));
+        self.behind[recall.map_or_else(found, target)]
+    }
+}
+
+/// The first of [`TARGETS`] that is enough.
+fn target(recall: f32) -> usize {
+    TARGETS.iter().position(|target| *target >= recall - 1e-6).unwrap_or(TARGETS.len() - 1)
 }
 
 #[cfg(test)]
@@ -116,6 +140,16 @@ mod tests {
         calibration.beams[2] = [4, 5, 9, 30, 0, 0, 80, 0];
         assert_eq!([0.5, 0.9, 0.94, 0.99, 0.999].map(|recall| calibration.beam(recall, 0)), [4, 6, 12, 40, 1024]);
         assert_eq!([0.5, 0.9, 0.97, 0.99].map(|recall| calibration.beam(recall, 2)), [4, 9, 1024, 80]);
+    }
+
+    #[test]
+    fn a_sweep_looks_as_far_behind_as_the_recall_or_the_beam_wants() {
+        let mut calibration =
+            Calibration { behind: [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7], ..Calibration::default() };
+        assert_eq!([Some(0.8), Some(0.99), Some(1.0)].map(|recall| calibration.behind(recall, 1)), [0.0, 0.6, 0.7]);
+        assert_eq!(calibration.behind(None, 1024), 0.5, "nothing was measured");
+        calibration.beams[DEGREES - 1] = [10, 12, 16, 32, 64, 64, 128, 0];
+        assert_eq!([1, 40, 64, 5_000].map(|ef| calibration.behind(None, ef)), [0.5, 0.5, 0.5, 0.6]);
     }
 
     #[test]

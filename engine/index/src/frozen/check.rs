@@ -3,10 +3,11 @@
 use super::format::Graph;
 use super::grid;
 use super::info::{ALIGNMENT, END, GraphError, HEADER_BYTES};
+use super::signs;
 use super::words::Words;
 
 impl Graph<'_> {
-    /// Checks every neighbour, row, end and twin. Time grows with the graph's bytes; nothing is allocated.
+    /// Checks every neighbour, sign, row, end and twin. Time grows with the graph's bytes, memory does not.
     ///
     /// # Errors
     /// [`GraphError::Damaged`] with the offset of the first word that cannot be right.
@@ -39,6 +40,8 @@ impl Graph<'_> {
             })?;
         }
         at.align();
+        self.check_signs(at.offset)?;
+        at.skip(self.signs.blocks.len());
         at.skip(nodes * grid::rest_bytes(dim));
         at.words(self.rows, "a node's row", |row| (row as usize) < rows)?;
         at.align();
@@ -60,6 +63,21 @@ impl Graph<'_> {
         }
         at.align();
         at.words(self.twins, "a twin", |row| (row as usize) < rows)
+    }
+
+    /// Whether signs are those of the codes.
+    fn check_signs(&self, offset: usize) -> Result<(), GraphError> {
+        let mut block = vec![0; self.signs.block_bytes];
+        for start in (0..self.info.nodes as u32).step_by(signs::NODES as usize) {
+            let stop = (start + signs::NODES).min(self.info.nodes as u32);
+            signs::write(self.links.codes_of(start..stop), self.links.code_bytes, self.info.dim, &mut block);
+            let found = self.signs.blocks_of(start..stop);
+            if let Some(at) = found.iter().zip(&block).position(|(found, sound)| found != sound) {
+                let (at, value) = ((start / signs::NODES) as usize * block.len() + at, found[at]);
+                return Err(GraphError::Damaged { offset: (offset + at) as u64, what: "signs", value: value.into() });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,9 @@ use super::grid::{Grid, code_bytes, rest_bytes};
 use super::header;
 use super::info::{ALIGNMENT, END, GraphInfo, HEADER_BYTES, Kind};
 use super::posts::ChosenPosts;
+use super::signs;
 use crate::Rows;
+use fromagerie_kernels::signs::block_bytes;
 
 /// Nodes written by one thread at a time.
 const CHUNK: usize = 1024;
@@ -52,6 +54,7 @@ impl Draft {
             self.posts.codes.len(),
             nodes * code_bytes(dim),
             nodes * 4 * self.degree,
+            signs::block_count(nodes) * block_bytes(dim),
             nodes * rest_bytes(dim),
             4 * nodes,
             4 * twins.len(),
@@ -80,8 +83,8 @@ impl Draft {
             &self.calibration,
             length as u64,
         ));
-        let [mean, step, centres, bounds, posts, near, codes, lists, rests, row_of, groups, ends, twin_rows] = sizes
-            .map(|size| {
+        let [mean, step, centres, bounds, posts, near, codes, lists, signs, rests, row_of, groups, ends, twin_rows] =
+            sizes.map(|size| {
                 let (section, after) = std::mem::take(&mut rest).split_at_mut(size.next_multiple_of(ALIGNMENT));
                 rest = after;
                 &mut section[..size]
@@ -103,8 +106,9 @@ impl Draft {
         );
         put(twin_rows, twins.iter().flat_map(|(_, rows)| rows.iter().copied()));
         let codes = codes.par_chunks_mut(CHUNK * code_bytes(dim)).zip(rests.par_chunks_mut(CHUNK * rest_bytes(dim)));
+        let codes = codes.zip(signs.par_chunks_mut(signs::block_count(CHUNK) * block_bytes(dim)));
         let parts = codes.zip(lists.par_chunks_mut((CHUNK * 4 * self.degree).max(1))).zip(order.par_chunks(CHUNK));
-        parts.for_each(|(((codes, rests), lists), order)| {
+        parts.for_each(|((((codes, rests), signs), lists), order)| {
             let slots = codes.chunks_mut(code_bytes(dim)).zip(rests.chunks_mut(rest_bytes(dim)));
             for (((code, rest), list), node) in slots.zip(lists.chunks_mut(4 * self.degree)).zip(order) {
                 self.grid.encode(rows.row(self.rows[*node as usize]), code, rest);
@@ -112,6 +116,8 @@ impl Draft {
                 let placed = |near: &[u8; 4]| place.get(u32::from_le_bytes(*near) as usize).copied().unwrap_or(END);
                 put(list, near.iter().map(placed));
             }
+            let blocks = codes.chunks(signs::NODES as usize * code_bytes(dim)).zip(signs.chunks_mut(block_bytes(dim)));
+            blocks.for_each(|(codes, block)| signs::write(codes, code_bytes(dim), dim, block));
         });
         assert!(Graph::parse(&out).is_ok(), "a graph was written that cannot be read");
         out

@@ -4,18 +4,23 @@
 //!  byte  0        8         10     11     12       14     16
 //!       ┌────────┬─────────┬──────┬──────┬────────┬─────────┐
 //!       │ magic  │ version │ kind │ zero │ degree │ centres │
-//!       │FRMGRAPH│ u16 = 2 │ u8   │ u8   │ u16    │ u16     │
+//!       │FRMGRAPH│ u16 = 3 │ u8   │ u8   │ u16    │ u16     │
 //!       └────────┴─────────┴──────┴──────┴────────┴─────────┘
 //!  byte 16     20     24      28      32       36      40              48     52
 //!       ┌──────┬──────┬───────┬───────┬────────┬───────┬───────────────┬──────┬─────────┐
 //!       │ dim  │ rows │ nodes │ entry │ groups │ twins │ length, bytes │ beam │ learned │
 //!       │ u32  │ u32  │ u32   │ u32   │ u32    │ u32   │ u64           │ u32  │ u32     │
 //!       └──────┴──────┴───────┴───────┴────────┴───────┴───────────────┴──────┴─────────┘
-//!  byte 56       60              64            68       72         136                  200       212    256
-//!       ┌───────┬───────────────┬─────────────┬────────┬──────────┬────────────────────┬─────────┬──────┐
-//!       │ width │ coarse error  │ fine error  │ posts  │ gaps     │ beams by recall    │ near    │ zero │
-//!       │ f32   │ f32           │ f32         │ u32    │ f32 × 16 │ u16 × 8, 4 degrees │ f32 × 3 │      │
-//!       └───────┴───────────────┴─────────────┴────────┴──────────┴────────────────────┴─────────┴──────┘
+//!  byte 56       60              64            68       72         136                  200
+//!       ┌───────┬───────────────┬─────────────┬────────┬──────────┬────────────────────┬─────────┐
+//!       │ width │ coarse error  │ fine error  │ posts  │ gaps     │ beams by recall    │ near    │
+//!       │ f32   │ f32           │ f32         │ u32    │ f32 × 16 │ u16 × 8, 4 degrees │ f32 × 3 │
+//!       └───────┴───────────────┴─────────────┴────────┴──────────┴────────────────────┴─────────┘
+//!  byte 212      216                  248    256
+//!       ┌────────┬────────────────────┬──────┐
+//!       │ spread │ behind, by recall  │ zero │
+//!       │ f32    │ f32 × 8            │      │
+//!       └────────┴────────────────────┴──────┘
 //!
 //!  mean        f32 × dim                       the grid of the codes, see `grid`
 //!  step        f32 × dim
@@ -25,6 +30,7 @@
 //!  near        posts × (as codes)              and the nodes' codes
 //!  codes       nodes × (dim / 2 bytes, up to a multiple of 64)
 //!  lists       nodes × degree u32              neighbours, nodes; u32::MAX behind the last
+//!  signs       for each 32 nodes 32 × (dim / 8 bytes, rounded up), see `signs`
 //!  rests       nodes × (dim bytes, up to a multiple of 64)
 //!  rows        u32 × nodes                     the row that a node stands for
 //!  groups      u32 × groups                    ascending nodes that stand for more rows than one
@@ -34,7 +40,7 @@
 //!
 //! Rows with one and the same vector are one node, under the lowest of them; the others are its *twins* and come back
 //! with it. So thousands of equal pictures cannot fill each other's lists. Nodes are numbered so that neighbours lie
-//! near each other. `gaps`, the errors, the beams and `near` are what [`Calibration`] holds. No checksum lies inside: storage
+//! near each other. `gaps`, the errors, the beams and all after them are what [`Calibration`] holds. No checksum lies inside: storage
 //! keeps one over the whole.
 
 use std::borrow::Cow;
@@ -45,6 +51,7 @@ use super::grid::{self, Grid};
 use super::header::{Header, Sections};
 use super::info::{END, GraphError, GraphInfo, HEADER_BYTES, MAGIC};
 use super::posts::Posts;
+use super::signs::{self, Signs};
 use super::words::Words;
 
 /// Codes and lists of the nodes: all that a walk reads. A builder walks what it has so far through the same eyes.
@@ -96,6 +103,7 @@ pub struct Graph<'a> {
     pub(crate) grid: Grid<'a>,
     pub(crate) posts: Posts<'a>,
     pub(crate) links: Links<'a>,
+    pub(crate) signs: Signs<'a>,
     pub(crate) rests: &'a [u8],
     pub(crate) rows: Words<'a>,
     pub(crate) groups: Words<'a>,
@@ -136,6 +144,8 @@ impl<'a> Graph<'a> {
             degree: info.degree,
             nodes: info.nodes,
         };
+        let block_bytes = fromagerie_kernels::signs::block_bytes(info.dim);
+        let signs = Signs { blocks: rest.next(signs::block_count(info.nodes), block_bytes)?, block_bytes };
         let rests = rest.next(info.nodes, rest_bytes)?;
         let rows = Words::of(rest.next(info.nodes, 4)?);
         let (group_nodes, ends) = (Words::of(rest.next(groups, 4)?), Words::of(rest.next(groups, 4)?));
@@ -148,7 +158,7 @@ impl<'a> Graph<'a> {
             let value = bad.to_bits().into();
             return Err(GraphError::Damaged { offset: at as u64, what: "an element of the grid", value });
         }
-        Ok(Self { info, calibration, grid, posts, links, rests, rows, groups: group_nodes, ends, twins })
+        Ok(Self { info, calibration, grid, posts, links, signs, rests, rows, groups: group_nodes, ends, twins })
     }
 
     /// What the header says.

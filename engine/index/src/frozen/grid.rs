@@ -12,6 +12,7 @@ use std::borrow::Cow;
 
 use fromagerie_kernels::{Kernel, int4, signed};
 
+use super::signs::Signed;
 use crate::Rows;
 
 /// Standard deviations that the sixteen values reach to either side.
@@ -147,10 +148,14 @@ pub(crate) struct Prepared {
     plain_coarse: Vec<i8>,
     plain_fine: Vec<i8>,
     scaled: Vec<f32>,
+    /// The same for signs, after [`Self::sign`].
+    signed: Signed,
     /// What one of a product counts.
     step: f32,
     base: f32,
     width: f32,
+    /// What the rows' mean says to it.
+    mean: f32,
 }
 
 impl Prepared {
@@ -167,7 +172,8 @@ impl Prepared {
         self.coarse.resize(2 * code_bytes(dim), 0);
         int4::prepare(&self.plain_coarse[..dim], &mut self.coarse);
         let kernel = Kernel::best();
-        self.base = kernel.dot(vector, &grid.mean) - MIDDLE * kernel.dot(vector, &grid.step);
+        self.mean = kernel.dot(vector, &grid.mean);
+        self.base = self.mean - MIDDLE * kernel.dot(vector, &grid.step);
         self.width = grid.width;
     }
 
@@ -181,6 +187,27 @@ impl Prepared {
         self.plain_fine.resize(rest_bytes(dim), 0);
         self.fine.resize(2 * code_bytes(dim), 0);
         int4::prepare(&self.plain_fine[..dim], &mut self.fine);
+    }
+
+    /// Makes the vector of the last [`Self::prepare`] ready for signs too.
+    pub(crate) fn sign(&mut self) {
+        self.signed.prepare(&self.scaled);
+    }
+
+    /// The query's side of signs, after [`Self::sign`].
+    #[inline]
+    pub(crate) fn tables(&self) -> &[u8] {
+        self.signed.tables()
+    }
+
+    /// The least agreement of signs that stands for a score.
+    pub(crate) fn least(&self, score: f32, spread: f32) -> u16 {
+        self.signed.least(score - self.mean, spread)
+    }
+
+    /// The score that the signs of a code stand for.
+    pub(crate) fn estimate(&self, code: &[u8], spread: f32) -> f32 {
+        self.mean + self.signed.estimate(code, spread)
     }
 
     /// The query's side of a product with a code.

@@ -1,6 +1,6 @@
 //! The first 256 bytes of a graph, field by field, and the cutting of what follows into sections.
 
-use super::calibration::{Calibration, DEGREES, RANKS, TARGETS};
+use super::calibration::{ANY, Calibration, DEGREES, RANKS, TARGETS};
 use super::info::{ALIGNMENT, GraphError, GraphInfo, HEADER_BYTES, Kind, MAGIC, NODES_MAX, VERSION};
 
 /// Dimensions at most.
@@ -49,7 +49,7 @@ impl Header<'_> {
         let (centres, posts) = (self.u16(14), self.u32(68));
         self.require((centres == 0) == (posts == 0), 14, "centres", centres.into())?;
         self.require(posts <= nodes && u32::from(centres) <= posts, 68, "posts", posts.into())?;
-        for offset in (212..HEADER_BYTES).step_by(4) {
+        for offset in (248..HEADER_BYTES).step_by(4) {
             self.require(self.u32(offset) == 0, offset, "a reserved field", self.u32(offset).into())?;
         }
         let info = GraphInfo {
@@ -86,6 +86,13 @@ impl Header<'_> {
             *near = self.f32(200 + 4 * at);
             self.require((-2.0..=last).contains(near), 200 + 4 * at, "a degree's score", near.to_bits().into())?;
             last = *near;
+        }
+        calibration.spread = self.f32(212);
+        let positive = calibration.spread > 0.0 && calibration.spread <= 1e6;
+        self.require(positive, 212, "a measure", calibration.spread.to_bits().into())?;
+        for (at, behind) in calibration.behind.iter_mut().enumerate() {
+            *behind = self.f32(216 + 4 * at);
+            self.require((-ANY..=ANY).contains(behind), 216 + 4 * at, "a measure", behind.to_bits().into())?;
         }
         Ok(calibration)
     }
@@ -126,10 +133,15 @@ pub(super) fn write(
     for (at, near) in calibration.near.iter().enumerate() {
         put(200 + 4 * at, &near.to_le_bytes());
     }
+    put(212, &calibration.spread.to_le_bytes());
+    for (at, behind) in calibration.behind.iter().enumerate() {
+        put(216 + 4 * at, &behind.to_le_bytes());
+    }
     header
 }
 
-const _: () = assert!(72 + 4 * RANKS == 136 && 136 + 2 * TARGETS.len() * DEGREES == 200);
+const _: () =
+    assert!(72 + 4 * RANKS == 136 && 136 + 2 * TARGETS.len() * DEGREES == 200 && 216 + 4 * TARGETS.len() == 248);
 
 /// Cuts sections off the bytes, one after another, each at its alignment.
 pub(super) struct Sections<'a> {

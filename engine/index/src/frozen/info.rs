@@ -5,7 +5,7 @@ pub(crate) const HEADER_BYTES: usize = 256;
 /// First bytes of every graph.
 pub(crate) const MAGIC: [u8; 8] = *b"FRMGRAPH";
 /// The version written, and the only one read.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 /// Every section starts at a multiple of it.
 pub(crate) const ALIGNMENT: usize = 64;
 /// Nodes at most: a beam's entry has two bits for other things.

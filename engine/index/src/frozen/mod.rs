@@ -2,7 +2,7 @@
 //!
 //! A graph is frozen once, by a builder ([`crate::vamana::build`], [`crate::hnsw::build`]), and then only read, by any
 //! number of threads. `format` draws the bytes and finds its way in them, `info` is what they say of themselves,
-//! `header` reads their first 256, `grid` is the codes, `calibration` what the builder measured, `draft` writes all
+//! `header` reads their first 256, `grid` is the codes, `signs` the first bit of each, `calibration` what the builder measured, `draft` writes all
 //! that, `check` reads every word of it. `walk` goes over a graph with a `beam`, `search` makes an answer of it, or of
 //! a `sweep` over all codes; `node_set` is a filter in the order of nodes, and `scratch` is the memory that a search
 //! needs and the next one uses again.
@@ -23,12 +23,13 @@ mod node_set;
 mod posts;
 mod scratch;
 mod search;
+mod signs;
 mod sweep;
 mod walk;
 mod words;
 
 pub(crate) use beam::Rule;
-pub(crate) use calibration::{Calibration, DEGREES, LOOK_AFTER, RANKS, TARGETS};
+pub(crate) use calibration::{ANY, Calibration, DEGREES, LOOK_AFTER, RANKS, TARGETS};
 pub(crate) use draft::{Draft, order};
 pub use format::Graph;
 pub(crate) use format::Links;
@@ -38,4 +39,5 @@ pub use info::{GraphError, GraphInfo, Kind};
 pub use node_set::NodeSet;
 pub(crate) use posts::{ChosenPosts, NODES_PER_POST, POSTS_MIN};
 pub use scratch::Scratch;
+pub(crate) use signs::spread;
 pub(crate) use walk::Walk;

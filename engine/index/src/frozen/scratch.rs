@@ -26,6 +26,7 @@ pub struct Scratch {
     pub(super) found: Vec<Neighbor>,
     pub(crate) distances: u64,
     pub(super) rescored: u64,
+    pub(super) signs: u64,
     pub(super) swept: bool,
 }
 
@@ -42,13 +43,19 @@ impl Scratch {
         self.distances
     }
 
+    /// Nodes whose signs the last search read, one bit an element.
+    #[must_use]
+    pub fn signs(&self) -> u64 {
+        self.signs
+    }
+
     /// Candidates of the last search that were compared by the second level of their codes.
     #[must_use]
     pub fn rescored(&self) -> u64 {
         self.rescored
     }
 
-    /// Whether the last search compared all codes, because the graph does not lead to what the filter lets through.
+    /// Whether the last search went over all nodes, because the graph does not lead to what the filter lets through.
     #[must_use]
     pub fn swept(&self) -> bool {
         self.swept
@@ -65,7 +72,7 @@ impl Scratch {
         self.batch.clear();
         self.found.clear();
         self.near.clear();
-        (self.distances, self.rescored, self.swept) = (0, 0, false);
+        (self.distances, self.rescored, self.signs, self.swept) = (0, 0, 0, false);
     }
 }
 

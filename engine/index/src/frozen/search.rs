@@ -15,7 +15,7 @@ use crate::{DenseRows, Neighbor, Query, Scored, SearchError, flat};
 /// Expansions between two questions whether to stop.
 const STEPS_PER_QUESTION: usize = 16;
 /// Codes in sequence that cost as much as one that a walk compares, with its share of lists and beam.
-const SWEPT_PER_WALKED: u64 = 8;
+const SWEPT_PER_WALKED: u64 = 16;
 /// Neighbours that a walk looks for at least: the best of all alone is too shaky a measure of when to stop.
 const K_MIN: usize = 10;
 /// Searches of a batch that go on at the same time in one thread.

@@ -4,6 +4,7 @@
 //! Rows left out say below which score a query is far, and how wide the beam must be for those that are not.
 //! The far ones fall into degrees of about equal numbers of pushed rows. A degree's beam is the one that its training
 //! queries need, or without enough of them each kind of its pushed rows, and never narrower than that of a nearer degree.
+//! How far behind estimates by signs may lie is what the kind of queries needs that needs most.
 
 use fromagerie_kernels::{Kernel, dot};
 use rayon::prelude::*;
@@ -11,7 +12,7 @@ use rayon::prelude::*;
 use super::plan::{Plan, Worker};
 use super::{push, scan};
 use crate::Rows;
-use crate::frozen::{Calibration, DEGREES, LOOK_AFTER, Prepared, RANKS, Rule, TARGETS, Walk, rest_bytes};
+use crate::frozen::{ANY, Calibration, DEGREES, LOOK_AFTER, Prepared, RANKS, Rule, TARGETS, Walk, rest_bytes, spread};
 
 /// Rows left out, and training queries.
 const SAMPLE: usize = 240;
@@ -29,6 +30,8 @@ pub(super) const CANDIDATES: usize = 64;
 pub(super) const RANK_MAX: usize = 1 << (RANKS - 1);
 /// Beams that are tried, narrowest first.
 const BEAMS: [usize; 22] = [2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 512, 1024];
+/// Nodes that say how many steps an element is.
+const SPREAD_SAMPLE: usize = 1024;
 /// Standard deviations that an error by both levels is taken for.
 const SURE: f32 = 4.0;
 /// The same for the first level. At 4 recall@10 is .0004 higher than at 2.8 (256 dimensions) and half as many candidates
@@ -49,6 +52,8 @@ struct Probe<'p> {
     answers: Vec<u32>,
     /// From the best to the scores at ranks 1, 2, 4 ...
     gaps: [f32; RANKS],
+    /// How far the estimate of each answer by its signs lies behind the score of the worst.
+    behind: Vec<f32>,
 }
 
 /// Measures the finished graph.
@@ -59,13 +64,16 @@ pub(super) fn calibrate<R: Rows + Sync + ?Sized>(
     let nodes = plan.nodes.len();
     let mut calibration = Calibration::default();
     (calibration.coarse_error, calibration.fine_error) = errors(plan);
+    let links = plan.links();
+    let sample = (0..nodes as u32).step_by(nodes.div_ceil(SPREAD_SAMPLE).max(1));
+    calibration.spread = spread(sample.map(|node| links.code(node)), &plan.grid.step);
     if nodes <= K {
         return calibration;
     }
     let own: Vec<u32> = (0..nodes as u32).step_by(nodes.div_ceil(SAMPLE)).collect();
     let walk = plan.walk();
     let own: Vec<_> = own.into_iter().map(|node| (plan.vector(node), Some(node))).collect();
-    let own = probes(plan, walk, &own);
+    let own = probes(plan, walk, &own, calibration.spread);
     for (at, gap) in calibration.gaps.iter_mut().enumerate() {
         *gap = own.iter().map(|probe| probe.gaps[at]).sum::<f32>() / own.len() as f32;
     }
@@ -74,11 +82,16 @@ pub(super) fn calibrate<R: Rows + Sync + ?Sized>(
     let asked: Vec<_> = training.map_or_else(Vec::new, |training| {
         let (from, count) = (training.len() - left_out(training.len()), training.len());
         let asked: Vec<_> = (from as u32..count as u32).map(|row| (training.row(row), None)).collect();
-        probes(plan, walk, &asked)
+        probes(plan, walk, &asked, calibration.spread)
     });
     let pushed = push::away(plan, PUSHED);
     let pushed: Vec<_> = pushed.chunks_exact(plan.rows.dim()).map(|vector| (vector, None)).collect();
-    let pushed = probes(plan, walk, &pushed);
+    let pushed = probes(plan, walk, &pushed, calibration.spread);
+    calibration.behind = [&own, &asked, &pushed]
+        .into_iter()
+        .filter_map(|probes| behind(probes))
+        .reduce(further)
+        .unwrap_or(calibration.behind);
     part(&pushed, &mut calibration);
     for degree in 0..DEGREES {
         let (of_own, of_asked) = (of_degree(&own, degree, &calibration), of_degree(&asked, degree, &calibration));
@@ -115,6 +128,19 @@ fn falling<'a, 'p: 'a>(probes: impl Iterator<Item = &'a Probe<'p>>) -> Vec<f32> 
     let mut met: Vec<f32> = probes.map(|probe| probe.nearness.clamp(-2.0, 2.0)).collect();
     met.sort_unstable_by(|a, b| b.total_cmp(a));
     met
+}
+
+/// How far behind the worst answer the estimates of as many answers lie as each target wants, and half of what it does without.
+fn behind(probes: &[Probe<'_>]) -> Option<[f32; TARGETS.len()]> {
+    let mut behind: Vec<f32> = probes.iter().flat_map(|probe| probe.behind.iter().copied()).collect();
+    behind.sort_unstable_by(f32::total_cmp);
+    let last = behind.len().checked_sub(1)?;
+    Some(TARGETS.map(|target| behind[((1.0 + target) / 2.0 * last as f32).ceil() as usize].clamp(-ANY, ANY)))
+}
+
+/// What serves both.
+fn further(one: [f32; TARGETS.len()], other: [f32; TARGETS.len()]) -> [f32; TARGETS.len()] {
+    std::array::from_fn(|at| one[at].max(other[at]))
 }
 
 /// The score below which queries are far.
@@ -181,10 +207,11 @@ fn probes<'p, R: Rows + Sync + ?Sized>(
     plan: &Plan<'_, R>,
     walk: Walk<'_>,
     queries: &[(&'p [f32], Option<u32>)],
+    spread: f32,
 ) -> Vec<Probe<'p>> {
     let some = |queries: &[(&'p [f32], Option<u32>)]| {
         let scanned = queries.iter().zip(scan::best(plan, queries));
-        scanned.map(|(query, scanned)| probe(plan, walk, *query, &scanned)).collect::<Vec<_>>()
+        scanned.map(|(query, scanned)| probe(plan, walk, *query, &scanned, spread)).collect::<Vec<_>>()
     };
     queries.par_chunks(scan::TOGETHER).flat_map_iter(some).collect()
 }
@@ -194,6 +221,7 @@ fn probe<'p, R: Rows + Sync + ?Sized>(
     walk: Walk<'_>,
     (vector, own): (&'p [f32], Option<u32>),
     scanned: &[(f32, u32)],
+    spread: f32,
 ) -> Probe<'p> {
     let mut gaps = [0.0; RANKS];
     for (at, gap) in gaps.iter_mut().enumerate() {
@@ -202,12 +230,17 @@ fn probe<'p, R: Rows + Sync + ?Sized>(
     let near = scanned.iter().take(CANDIDATES).map(|(_, node)| (dot(vector, plan.vector(*node)), *node));
     let mut near: Vec<(f32, u32)> = near.collect();
     near.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let nearness = plan.with_worker(|worker| {
+    near.truncate(K);
+    let (nearness, behind) = plan.with_worker(|worker| {
         begin(plan, walk, (vector, own), Rule::fixed(CANDIDATES), worker);
         let _ = (0..LOOK_AFTER).all(|_| walk.step(&mut worker.scratch));
-        worker.scratch.nearness()
+        let prepared = &mut worker.scratch.prepared;
+        prepared.sign();
+        let worst = near.last().map_or(0.0, |(score, _)| *score);
+        let behind = near.iter().map(|(_, node)| worst - prepared.estimate(walk.links.code(*node), spread)).collect();
+        (worker.scratch.nearness(), behind)
     });
-    Probe { vector, own, nearness, answers: near.iter().take(K).map(|(_, node)| *node).collect(), gaps }
+    Probe { vector, own, nearness, answers: near.iter().map(|(_, node)| *node).collect(), gaps, behind }
 }
 
 /// Recall@10 of the probes with one beam.

@@ -1,12 +1,12 @@
 //! NEON: 16 bytes a register. Every 64-bit Arm processor has it; whether `sdot` is there besides is asked.
 
-pub(super) mod bits;
 pub(super) mod f16;
 pub(super) mod f32;
 pub(super) mod int4;
 pub(super) mod int4_dotprod;
 pub(super) mod int8;
 pub(super) mod int8_dotprod;
+pub(super) mod signs;
 
 /// Whether this processor multiplies bytes four at a time.
 pub(crate) fn has_dotprod() -> bool {
