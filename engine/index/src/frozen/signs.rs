@@ -30,7 +30,7 @@ impl<'a> Signs<'a> {
     }
 }
 
-/// Bytes of the blocks of so many nodes.
+/// How many blocks so many nodes have.
 pub(super) fn block_count(nodes: usize) -> usize {
     nodes.div_ceil(signs::ROWS)
 }

@@ -1,4 +1,4 @@
-//! All codes in sequence, where a walk does not lead to what a filter lets through, or would cost more.
+//! All nodes in sequence, where a walk does not lead to what a filter lets through, or would cost more.
 //!
 //! The signs of all nodes are read, an eighth of a byte an element, and the codes of those whose estimate does not lie too far
 //! behind the worst answer so far. What is too far was measured for each recall when the graph was built.
@@ -29,62 +29,67 @@ impl Graph<'_> {
         scratch.prepared.sign();
         let margin = scratch.prepared.products(self.calibration.coarse_error);
         let k = query.k.min(self.info.nodes).max(1);
+        let behind = self.calibration.behind(query.recall, query.ef.saturating_mul(10) / k);
         let Scratch { prepared, beam, batch, near, found, distances, signs, swept, .. } = scratch;
         *swept = true;
         near.clear();
         found.clear();
+        let least = |worst: i32| prepared.least(prepared.score(worst) - behind, self.calibration.spread);
         let mut worst = beam.answers().nth(k - 1).map(|(_, score)| score);
+        let mut least_now = worst.map_or(0, least);
         beam.start(Rule::of(k, PLACES, 0, margin));
-        let (kernel, links) = (Kernel::best(), self.links);
-        let (spread, behind) =
-            (self.calibration.spread, self.calibration.behind(query.recall, query.ef.saturating_mul(10) / k));
-        let least =
-            |worst: Option<i32>| worst.map_or(0, |worst| prepared.least(prepared.score(worst) - behind, spread));
-        let mut least_now = least(worst);
-        let nodes = self.info.nodes as u32;
         batch.clear();
+        let nodes = self.info.nodes as u32;
         for start in (0..nodes).step_by(BLOCKS * NODES as usize) {
             query.check_cancelled()?;
             let stop = nodes.min(start.saturating_add(BLOCKS as u32 * NODES));
-            let mut counting = [0; BLOCKS];
-            for (counting, block) in counting.iter_mut().zip((start..stop).step_by(NODES as usize)) {
-                *counting = self.counting(query, block..stop.min(block + NODES));
+            *signs += self.worth_a_look(query, start..stop, (prepared.tables(), least_now), batch);
+            if batch.len() < READY && stop < nodes {
+                continue;
             }
-            if counting.iter().map(|rows| rows.count_ones()).sum::<u32>() > FEW {
-                let (mut near, blocks) = ([0; BLOCKS], self.signs.blocks_of(start..stop));
-                let near = &mut near[..(stop - start).div_ceil(NODES) as usize];
-                kernel.signs.at_least(prepared.tables(), blocks, least_now, near);
-                counting.iter_mut().zip(near).for_each(|(counting, near)| *counting &= *near);
-                *signs += u64::from(stop - start);
-            }
-            for (block, mut rows) in (start..).step_by(NODES as usize).zip(counting) {
-                while rows != 0 {
-                    let node = block + rows.trailing_zeros();
-                    rows &= rows - 1;
-                    if self.counts(query, node) {
-                        prefetch(links.code(node));
-                        batch.push(node);
-                    }
-                }
-            }
-            if batch.len() >= READY || stop == nodes {
-                *distances += batch.len() as u64;
-                kernel.int4.dot_ready(
-                    prepared.coarse(),
-                    batch,
-                    |node| links.code(node),
-                    |node, score| {
-                        beam.offer(node, score, || true);
-                    },
-                );
-                batch.clear();
-                let now = beam.answers().nth(k - 1).map(|(_, score)| score).max(worst);
-                if now != worst {
-                    (worst, least_now) = (now, least(now));
-                }
+            *distances += batch.len() as u64;
+            let (query_code, code) = (prepared.coarse(), |node| self.links.code(node));
+            Kernel::best().int4.dot_ready(query_code, batch, code, |node, score| beam.offer(node, score, || true));
+            batch.clear();
+            let now = beam.answers().nth(k - 1).map(|(_, score)| score).max(worst);
+            if now != worst {
+                (worst, least_now) = (now, now.map_or(0, least));
             }
         }
         Ok(())
+    }
+
+    /// Adds those of up to [`BLOCKS`] blocks of nodes that count and whose signs agree with the query enough; their codes are on
+    /// their way. Returns of how many nodes it has read the signs.
+    fn worth_a_look(
+        &self,
+        query: &Query<'_>,
+        nodes: Range<u32>,
+        (tables, least): (&[u8], u16),
+        batch: &mut Vec<u32>,
+    ) -> u64 {
+        let starts = || nodes.clone().step_by(NODES as usize);
+        let (mut rows, mut near, mut read) = ([0; BLOCKS], [0; BLOCKS], 0);
+        for (rows, start) in rows.iter_mut().zip(starts()) {
+            *rows = self.counting(query, start..nodes.end.min(start + NODES));
+        }
+        if rows.iter().map(|rows| rows.count_ones()).sum::<u32>() > FEW {
+            let near = &mut near[..starts().count()];
+            Kernel::best().signs.at_least(tables, self.signs.blocks_of(nodes.clone()), least, near);
+            rows.iter_mut().zip(near).for_each(|(rows, near)| *rows &= *near);
+            read = nodes.len() as u64;
+        }
+        for (start, mut rows) in starts().zip(rows) {
+            while rows != 0 {
+                let node = start + rows.trailing_zeros();
+                rows &= rows - 1;
+                if self.counts(query, node) {
+                    prefetch(self.links.code(node));
+                    batch.push(node);
+                }
+            }
+        }
+        read
     }
 
     /// Which nodes of a block may count: a bit each.
