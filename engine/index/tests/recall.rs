@@ -79,6 +79,28 @@ fn a_walk_that_would_cost_more_than_all_codes_reads_them_all() {
 }
 
 #[test]
+fn a_sweep_reaches_the_recall_asked_for_at_any_k() {
+    let set = set(3_000, 32, 400);
+    let bytes = build(&set.rows(), None, VamanaParams::default()).expect("a graph");
+    let (graph, rows, mut scratch) = (Graph::parse(&bytes).expect("a graph"), set.rows(), Scratch::new());
+    for k in [1, 2, 5, 10, 50, 200] {
+        for wanted in [0.9, 0.95, 0.99] {
+            let (mut found, mut swept) = (0.0, 0);
+            for vector in set.like_text.iter().chain(&set.like_rows) {
+                let query = Query { recall: Some(wanted), ..Query::new(vector, k) };
+                let hits = graph.search(&rows, &query, &mut scratch).expect("an answer").to_vec();
+                if scratch.swept() {
+                    (found, swept) = (found + recall(&hits, &truth(&rows, &query)), swept + 1);
+                }
+            }
+            let found = found / f64::from(swept);
+            println!("recall@{k} wanted {wanted}: {found:.4} in {swept} sweeps");
+            assert!(swept < 200 || found >= f64::from(wanted) - 0.01, "recall@{k} wanted {wanted}: {found}");
+        }
+    }
+}
+
+#[test]
 fn frozen_is_as_good_as_growing() {
     let set = set(5_000, 64, 200);
     let growing = Growing::new(set.dim, HnswParams { parallel: false, ..HnswParams::default() }, 0).expect("sound");

@@ -14,10 +14,10 @@ use crate::{DenseRows, Neighbor, Query, Scored, SearchError, flat};
 
 /// Expansions between two questions whether to stop.
 const STEPS_PER_QUESTION: usize = 16;
-/// Codes in sequence that cost as much as one that a walk compares, with its share of lists and beam.
+/// Nodes that a sweep goes over at the cost of one code that a walk compares, with its share of lists and beam.
 const SWEPT_PER_WALKED: u64 = 16;
-/// Neighbours that a walk looks for at least: the best of all alone is too shaky a measure of when to stop.
-const K_MIN: usize = 10;
+/// Neighbours that a search looks for at least: the best of all alone is too shaky a measure of what may be left out.
+pub(super) const K_MIN: usize = 10;
 /// Searches of a batch that go on at the same time in one thread.
 const AT_ONCE: usize = 6;
 
@@ -25,7 +25,7 @@ impl Graph<'_> {
     /// Rows near to `query.vector`, best first, ties by row; the memory is `scratch`'s. Scores are computed from rows.
     ///
     /// The answer has as many neighbours as an exact search has: where the graph does not lead to `query.k` of them
-    /// (the filter lets too few through, or keeps what lies far), all codes are compared instead, and where those are not
+    /// (the filter lets too few through, or keeps what lies far), all nodes are gone over instead, and where those are not
     /// enough either (the graph is damaged), the rows.
     ///
     /// # Errors
@@ -182,7 +182,7 @@ impl Graph<'_> {
         }
     }
 
-    /// Whether a walk, with what it has before it, costs more than a sweep over all codes, which misses nothing. Answered now
+    /// Whether a walk, with what it has before it, costs more than a sweep over all nodes. Answered now
     /// and then, and not under a filter, where a walk has its own reasons to give up.
     fn is_too_long(&self, query: &Query<'_>, length: Length, scratch: &Scratch) -> bool {
         if query.allow.is_some() || !length.is_time_to_ask() {
@@ -193,7 +193,7 @@ impl Graph<'_> {
         (walked + ahead) * SWEPT_PER_WALKED > self.info.nodes as u64
     }
 
-    /// Fills the beam; `false` when comparing all codes is better.
+    /// Fills the beam; `false` when a sweep is better.
     fn walk(&self, query: &Query<'_>, scratch: &mut Scratch) -> Result<bool, SearchError> {
         let walk = self.walks();
         let mut at = self.enter(&walk, query, scratch);

@@ -10,6 +10,7 @@ use fromagerie_kernels::{Kernel, prefetch};
 use super::beam::Rule;
 use super::format::Graph;
 use super::scratch::Scratch;
+use super::search::K_MIN;
 use super::signs::NODES;
 use crate::{Query, SearchError};
 
@@ -28,8 +29,8 @@ impl Graph<'_> {
     pub(super) fn sweep(&self, query: &Query<'_>, scratch: &mut Scratch) -> Result<(), SearchError> {
         scratch.prepared.sign();
         let margin = scratch.prepared.products(self.calibration.coarse_error);
-        let k = query.k.min(self.info.nodes).max(1);
-        let behind = self.calibration.behind(query.recall, query.ef.saturating_mul(10) / k);
+        let k = query.k.max(K_MIN).min(self.info.nodes).max(1);
+        let behind = self.calibration.behind(query.recall, query.ef.saturating_mul(K_MIN) / k);
         let Scratch { prepared, beam, batch, near, found, distances, signs, swept, .. } = scratch;
         *swept = true;
         near.clear();
