@@ -171,7 +171,7 @@ fn search_rows(
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(segment = segment.id(), %error, "a damaged graph: scanning the segment instead");
+                tracing::warn!(segment = segment.id(), %error, "a graph cannot be used: scanning the segment instead");
                 stats.degraded_segments += 1;
             }
         }

@@ -30,7 +30,7 @@ const WIDEST: usize = 1024;
 /// Below every score of unit vectors.
 pub(crate) const NEVER: f32 = -2.0;
 /// Recall of a sweep for which none is asked, at least: looking that far behind costs little.
-const MUCH: f32 = 0.98;
+const UNASKED: f32 = 0.98;
 /// Further apart than any two scores.
 pub(crate) const ANY: f32 = 4.0;
 /// Recall@10 for which the beam is kept.
@@ -103,10 +103,10 @@ impl Calibration {
     }
 
     /// How far behind the `k`-th best score an estimate by signs may lie: for a recall, or for what a beam of `ef` finds for ten
-    /// neighbours of the farthest queries, and no less than [`MUCH`].
+    /// neighbours of the farthest queries, and no less than [`UNASKED`].
     pub(crate) fn behind(&self, recall: Option<f32>, ef: usize) -> f32 {
         let enough = |beam: &u16| *beam != 0 && usize::from(*beam) <= ef;
-        let found = || self.beams[DEGREES - 1].iter().rposition(enough).unwrap_or(0).max(target(MUCH));
+        let found = || self.beams[DEGREES - 1].iter().rposition(enough).unwrap_or(0).max(target(UNASKED));
         self.behind[recall.map_or_else(found, target)]
     }
 }

@@ -1,4 +1,5 @@
-//! Reading every word of a graph, for `verify`: what `parse` leaves to chance is looked at here.
+//! Reading every word of a graph: what `parse` leaves to chance is looked at here, for tests and fuzzing. What lies on a disk is
+//! storage's to verify, by its checksum.
 
 use super::format::Graph;
 use super::grid;
@@ -74,7 +75,11 @@ impl Graph<'_> {
             let found = self.signs.blocks_of(start..stop);
             if let Some(at) = found.iter().zip(&block).position(|(found, sound)| found != sound) {
                 let (at, value) = ((start / signs::NODES) as usize * block.len() + at, found[at]);
-                return Err(GraphError::Damaged { offset: (offset + at) as u64, what: "signs", value: value.into() });
+                return Err(GraphError::Damaged {
+                    offset: (offset + at) as u64,
+                    what: "a byte of signs",
+                    value: value.into(),
+                });
             }
         }
         Ok(())

@@ -10,7 +10,6 @@ use super::info::{ALIGNMENT, END, GraphInfo, HEADER_BYTES, Kind};
 use super::posts::ChosenPosts;
 use super::signs;
 use crate::Rows;
-use fromagerie_kernels::signs::block_bytes;
 
 /// Nodes written by one thread at a time.
 const CHUNK: usize = 1024;
@@ -54,7 +53,7 @@ impl Draft {
             self.posts.codes.len(),
             nodes * code_bytes(dim),
             nodes * 4 * self.degree,
-            signs::block_count(nodes) * block_bytes(dim),
+            signs::block_count(nodes) * signs::block_bytes(dim),
             nodes * rest_bytes(dim),
             4 * nodes,
             4 * twins.len(),
@@ -106,7 +105,7 @@ impl Draft {
         );
         put(twin_rows, twins.iter().flat_map(|(_, rows)| rows.iter().copied()));
         let codes = codes.par_chunks_mut(CHUNK * code_bytes(dim)).zip(rests.par_chunks_mut(CHUNK * rest_bytes(dim)));
-        let codes = codes.zip(signs.par_chunks_mut(signs::block_count(CHUNK) * block_bytes(dim)));
+        let codes = codes.zip(signs.par_chunks_mut(signs::block_count(CHUNK) * signs::block_bytes(dim)));
         let parts = codes.zip(lists.par_chunks_mut((CHUNK * 4 * self.degree).max(1))).zip(order.par_chunks(CHUNK));
         parts.for_each(|((((codes, rests), signs), lists), order)| {
             let slots = codes.chunks_mut(code_bytes(dim)).zip(rests.chunks_mut(rest_bytes(dim)));
@@ -116,7 +115,8 @@ impl Draft {
                 let placed = |near: &[u8; 4]| place.get(u32::from_le_bytes(*near) as usize).copied().unwrap_or(END);
                 put(list, near.iter().map(placed));
             }
-            let blocks = codes.chunks(signs::NODES as usize * code_bytes(dim)).zip(signs.chunks_mut(block_bytes(dim)));
+            let blocks =
+                codes.chunks(signs::NODES as usize * code_bytes(dim)).zip(signs.chunks_mut(signs::block_bytes(dim)));
             blocks.for_each(|(codes, block)| signs::write(codes, code_bytes(dim), dim, block));
         });
         assert!(Graph::parse(&out).is_ok(), "a graph was written that cannot be read");

@@ -144,7 +144,7 @@ impl<'a> Graph<'a> {
             degree: info.degree,
             nodes: info.nodes,
         };
-        let block_bytes = fromagerie_kernels::signs::block_bytes(info.dim);
+        let block_bytes = signs::block_bytes(info.dim);
         let signs = Signs { blocks: rest.next(signs::block_count(info.nodes), block_bytes)?, block_bytes };
         let rests = rest.next(info.nodes, rest_bytes)?;
         let rows = Words::of(rest.next(info.nodes, 4)?);

@@ -4,7 +4,7 @@
 //! number of threads. `format` draws the bytes and finds its way in them, `info` is what they say of themselves,
 //! `header` reads their first 256, `grid` is the codes, `signs` the first bit of each, `calibration` what the builder measured, `draft` writes all
 //! that, `check` reads every word of it. `walk` goes over a graph with a `beam`, `search` makes an answer of it, or of
-//! a `sweep` over all codes; `node_set` is a filter in the order of nodes, and `scratch` is the memory that a search
+//! a `sweep` over all nodes; `node_set` is a filter in the order of nodes, and `scratch` is the memory that a search
 //! needs and the next one uses again.
 //!
 //! Bytes may be damaged or foreign: [`Graph::parse`] answers with an error where it can tell, and where it cannot,

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use fromagerie_kernels::{int4, signs};
 
+pub(super) use fromagerie_kernels::signs::block_bytes;
+
 /// Nodes of a block.
 pub(super) const NODES: u32 = signs::ROWS as u32;
 /// The bit of a code that is its sign.
@@ -65,7 +67,7 @@ impl Signed {
         self.plain.clear();
         self.plain.extend(scaled.iter().map(|x| (x / self.step).round() as i8));
         self.sizes = self.plain.iter().map(|x| u32::from(x.unsigned_abs())).sum();
-        self.tables.resize(signs::block_bytes(scaled.len()), 0);
+        self.tables.resize(block_bytes(scaled.len()), 0);
         signs::prepare(&self.plain, &mut self.tables);
     }
 
@@ -109,7 +111,7 @@ mod tests {
     fn a_block_has_the_highest_bits_of_its_codes() {
         let (dim, code_bytes) = (9, 8);
         let codes: Vec<u8> = (0..40 * code_bytes).map(|at| (at * 89 % 251) as u8).collect();
-        let mut block = vec![0xff; signs::block_bytes(dim)];
+        let mut block = vec![0xff; block_bytes(dim)];
         write(&codes[..32 * code_bytes], code_bytes, dim, &mut block);
         let code = |row: usize| &codes[row * code_bytes..][..code_bytes];
         assert!(
