@@ -1,10 +1,10 @@
-//! Looking after a database: verify, repair, snapshots, and reading beside a writer.
+//! Looking after a database: repair, snapshots, and reading beside a writer.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use fromagerie_storage::{
-    CatalogRepair, CollectionSpec, CopyReport, RepairReport, SegmentBuilder, Store, StoreOptions, VerifyReport, Watch,
+    CatalogRepair, CollectionSpec, CopyReport, RepairReport, SegmentBuilder, Store, StoreOptions, Watch,
 };
 
 use crate::database::Database;
@@ -36,16 +36,6 @@ impl Database {
     /// What opening did beyond reading: tails cut, a catalog rebuilt.
     pub fn notes(&self) -> Vec<String> {
         self.store().notes().iter().map(ToString::to_string).collect()
-    }
-
-    /// Reads every live byte and reports all damage and what it costs.
-    pub fn verify(&self, watch: Watch<'_>) -> Result<VerifyReport> {
-        Ok(self.store().verify(watch)?)
-    }
-
-    /// The same for one collection.
-    pub fn verify_collection(&self, name: &str, watch: Watch<'_>) -> Result<VerifyReport> {
-        self.named(name, self.store().verify_collection(name, watch))
     }
 
     /// Says what is damaged in a collection and what a repair would lose; with `write`, makes it whole again by dropping

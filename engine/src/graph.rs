@@ -1,13 +1,15 @@
-//! What the engine adds to a segment that is being made: the graph of its vectors, and the list of its payloads.
+//! What the engine adds to a segment that is being made: the graph of its vectors, and the list of its payloads. And
+//! how a graph is read again.
 
 use std::sync::Arc;
 
 use fromagerie_index::frozen::{Graph, Kind};
 use fromagerie_index::hnsw::{self, HnswParams};
 use fromagerie_index::vamana::{self, Known, Part, VamanaParams};
-use fromagerie_index::{BuildError, DenseRows, Rows};
-use fromagerie_storage::{PayloadLister, SegmentBuilder, Source, Task};
+use fromagerie_index::{BuildError, DenseRows, Rows, SearchError};
+use fromagerie_storage::{PayloadLister, SegmentBuilder, SegmentView, Source, Task};
 
+use crate::error::Result;
 use crate::patience;
 use crate::retrieve::Lister;
 use crate::settings::IndexKind;
@@ -15,6 +17,20 @@ use crate::usage::Usage;
 
 /// Sealed segments with fewer rows get no graph: scanning them is as fast.
 const GRAPH_ROWS_MIN: usize = 8192;
+
+/// The graph of a segment, when it has one.
+///
+/// # Errors
+/// Damage; a graph of another version, or of other rows. The vectors are still good.
+pub(crate) fn of(segment: &SegmentView) -> Result<Option<Graph<'_>>> {
+    let Some(graph) = segment.graph()?.map(Graph::parse).transpose()? else { return Ok(None) };
+    let (rows, dim) = (segment.rows() as usize, segment.dim());
+    let (graph_rows, graph_dim) = (graph.info().rows, graph.info().dim);
+    match (graph_rows, graph_dim) == (rows, dim) {
+        true => Ok(Some(graph)),
+        false => Err(SearchError::WrongRows { graph_rows, graph_dim, rows, dim }.into()),
+    }
+}
 
 /// Builds the graph of a segment that is being made, and lists its payloads.
 pub(crate) struct GraphBuilder {

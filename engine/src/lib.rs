@@ -45,6 +45,7 @@ mod retrieve;
 mod settings;
 mod usage;
 mod vector;
+mod verify;
 
 pub use collection::{Collection, Upserted};
 pub use database::{Database, NewCollection};
@@ -55,7 +56,7 @@ pub use fromagerie_index::{InstructionSet, KernelChoice, kernel_choice};
 pub use fromagerie_models::{BatchOptions, BatchStats, Device, Manifest, Model, Runtime, RuntimeOptions};
 pub use fromagerie_storage::{
     CatalogRepair, CollectionStats, CompactReport, CopyReport, Damage, LostBatches, LostRows, Progress, Receipt,
-    RepairReport, StoreOptions, VectorType, VerifyReport, Watch,
+    RepairReport, StoreOptions, VectorType, VerifyReport as ReadReport, Watch,
 };
 pub use ingest::{
     Columns, Failure, FailureLog, FetchError, FetchOptions, Format, IngestEvent, IngestOptions, IngestReport, Place,
@@ -72,3 +73,4 @@ pub use query::{Hit, LIMIT_MAX, Query, Term};
 pub use retrieve::SearchStats;
 pub use settings::{IndexKind, Thumbnails};
 pub use usage::{RecallEstimate, UsageStats};
+pub use verify::{UnfitPart, VerifyReport};

@@ -223,7 +223,7 @@ impl World {
     fn verify(&mut self) {
         self.log.note("verify".to_owned());
         let report = self.db().verify(&mut |_| ()).unwrap();
-        assert!(report.is_clean(), "{:?}", report.damages);
+        assert!(report.is_clean(), "{report:?}");
     }
 
     fn reopen(&mut self, without_catalog: bool) {

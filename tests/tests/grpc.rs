@@ -313,7 +313,10 @@ async fn a_server_is_looked_after_while_it_serves() {
     let stats = admin.get_collection_stats(v1::GetCollectionStatsRequest { name: name() }).await.unwrap().into_inner();
     assert_eq!((stats.item_count, stats.dead_row_count, stats.part_bytes["vectors"]), (2, 0, 2 * 6 * 4));
     let report = admin.verify_database(v1::VerifyDatabaseRequest::default()).await.unwrap().into_inner();
-    assert!(report.damages.is_empty() && report.item_count == 2 && report.read_bytes > 0, "{report:?}");
+    assert!(
+        report.damages.is_empty() && report.unfit_parts.is_empty() && report.item_count == 2 && report.read_bytes > 0,
+        "{report:?}"
+    );
 
     let path = folder.path().join("snap").to_str().unwrap().to_owned();
     let ask = |path: &str| v1::CreateSnapshotRequest { path: path.to_owned(), whole: false };

@@ -147,7 +147,7 @@ fn a_server_killed_under_load_loses_nothing_acknowledged() {
         slowest_open = slowest_open.max(begun.elapsed());
         writers.iter().for_each(|writer| compare(&db, writer, kill));
         let report = db.verify(&mut |_| {}).unwrap();
-        assert!(report.is_clean(), "kill {kill}: {:?}", report.damages);
+        assert!(report.is_clean(), "kill {kill}: {:?}", report.read.damages);
     }
     let (acknowledged, requests) =
         writers.iter().fold((0, 0), |(a, r), writer| (a + writer.acknowledged, r + u64::from(writer.sent)));

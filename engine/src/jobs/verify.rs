@@ -56,7 +56,8 @@ impl Running<'_> {
 
     fn checksums(&self, new: &Collection) -> Result<Check> {
         let report = self.db.verify_collection(new.name(), &mut |_| {})?;
-        let found = format!("{} files read, {} damaged places", report.files, report.damages.len());
+        let (files, damages, unfit) = (report.read.files, report.read.damages.len(), report.unfit.len());
+        let found = format!("{files} files read, {damages} damaged places, {unfit} parts that cannot be used");
         Ok(Check::new("checksums", report.is_clean(), found))
     }
 

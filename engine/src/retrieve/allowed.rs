@@ -4,7 +4,7 @@
 //! (they do not change); which of them are dead or excluded is asked row by row.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use fromagerie_index::frozen::{Graph, NodeSet};
@@ -153,6 +153,12 @@ struct Remembered {
     list: OnceLock<Vec<u8>>,
     /// By the filter's text, the last one asked for last.
     filters: Mutex<Vec<(String, Arc<Agreeing>)>>,
+    has_told: AtomicBool,
+}
+
+/// Whether nothing was told of the segment yet; now it is.
+pub(super) fn is_news(segment: &SegmentView) -> bool {
+    Remembered::of(segment).is_ok_and(|remembered| !remembered.has_told.swap(true, Ordering::Relaxed))
 }
 
 impl Remembered {

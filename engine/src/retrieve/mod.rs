@@ -10,11 +10,12 @@ pub(crate) mod payloads;
 
 use std::cell::RefCell;
 
-use fromagerie_index::frozen::{Graph, Scratch};
+use fromagerie_index::frozen::Scratch;
 use fromagerie_index::{DenseRows, HalfRows, Neighbor, Plan, Scored, SearchError, flat, plan};
 use fromagerie_storage::{Location, SegmentView, Snapshot, Vectors};
 
 use crate::error::{Error, Result};
+use crate::graph;
 use crate::item::Document;
 use crate::query::{Hit, Query};
 use allowed::Allowed;
@@ -156,7 +157,7 @@ fn search_rows(
         cancelled: Some(ask.cancelled),
     };
     if !ask.exact && plan(segment.rows() as usize, allowed.count(), query.k, query.ef) == Plan::Graph {
-        match graph(segment) {
+        match graph::of(segment) {
             Ok(Some(graph)) => {
                 stats.graph_segments += 1;
                 match ask.query.ef {
@@ -171,7 +172,10 @@ fn search_rows(
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(segment = segment.id(), %error, "a graph cannot be used: scanning the segment instead");
+                if allowed::is_news(segment) {
+                    let segment = segment.id();
+                    tracing::warn!(segment, %error, "a graph cannot be used, its segment is scanned: `verify` names the remedy");
+                }
                 stats.degraded_segments += 1;
             }
         }
@@ -199,8 +203,4 @@ fn scan(
 /// Vectors that are no whole rows: storage has promised otherwise.
 fn no_rows(dim: usize) -> Error {
     SearchError::WrongDim { expected: dim, received: 0 }.into()
-}
-
-fn graph(segment: &SegmentView) -> Result<Option<Graph<'_>>> {
-    Ok(segment.graph()?.map(Graph::parse).transpose()?)
 }

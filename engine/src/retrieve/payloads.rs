@@ -3,9 +3,12 @@
 //!
 //! A value is known by a hash of 128 bits over its name and its JSON text, so a list holds no values and none is compared.
 
-use fromagerie_storage::PayloadLister;
+use fromagerie_storage::{PayloadLister, SegmentView};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+
+use crate::error::Result;
+use crate::item::Document;
 
 const MAGIC: [u8; 8] = *b"FRMPAYLD";
 const VERSION: u16 = 1;
@@ -91,6 +94,10 @@ impl<'a> Payloads<'a> {
 
     /// The rows that have `value` under `name`, ascending.
     pub(super) fn rows(&self, name: &str, value: &Value) -> impl ExactSizeIterator<Item = u32> + Clone + use<'a> {
+        self.places_of(name, value).iter().map(|word| u32::from_le_bytes(*word))
+    }
+
+    fn places_of(&self, name: &str, value: &Value) -> &'a [[u8; 4]] {
         let wanted = name_of(name, value);
         let end = |at: usize| {
             let [.., a, b, c, d] = self.entries[at];
@@ -100,8 +107,31 @@ impl<'a> Payloads<'a> {
             Ok(at) => (if at == 0 { 0 } else { end(at - 1) })..end(at),
             Err(_) => 0..0,
         };
-        self.places.get(range).unwrap_or_default().iter().map(|word| u32::from_le_bytes(*word))
+        self.places.get(range).unwrap_or_default()
     }
+}
+
+/// Whether `list` has every value of every row of `segment`, and no other; the first that it has not.
+///
+/// # Errors
+/// Damage in documents.
+pub(crate) fn first_missing(bytes: &[u8], segment: &SegmentView) -> Result<Option<String>> {
+    let Some(list) = Payloads::parse(bytes, segment.rows()) else {
+        return Ok(Some("it is no list of this version and of so many rows".to_owned()));
+    };
+    let mut values = 0;
+    for row in 0..segment.rows() {
+        let document = Document::read(segment.document(row)?)?;
+        values += document.payload.len();
+        for (name, value) in &document.payload {
+            let places = list.places_of(name, value);
+            if places.binary_search_by_key(&row, |place| u32::from_le_bytes(*place)).is_err() {
+                return Ok(Some(format!("row {row} is missing under {name:?}")));
+            }
+        }
+    }
+    let places = list.places.len();
+    Ok((places != values).then(|| format!("it has {places} places for {values} values")))
 }
 
 /// What a value is known by. Numbers pass through their text, as they do on their way to storage.

@@ -20,7 +20,7 @@ Say something; an empty line ends the conversation.
   /force        shows a picture after your next turn, whatever the model thinks
 ";
 
-/// Holds a conversation with pictures from a collection.
+/// Talk, and be shown pictures.
 ///
 /// With --json, each line of standard input is a turn: {"text": "..."} or {"parts": [{"text": "..."}, {"image": "FILE"}]},
 /// with `force_ret` if a picture must be shown. Words, pictures and the summary of each turn come out as JSON lines.

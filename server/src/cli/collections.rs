@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{DatabaseArgs, Outcome, Output};
 
-/// Lists collections with their items, and aliases.
+/// List collections and aliases.
 #[derive(Args)]
 pub(super) struct Collections {
     #[command(flatten)]

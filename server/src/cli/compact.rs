@@ -10,7 +10,7 @@ use super::npy;
 use super::progress::{ByteProgress, human};
 use super::{FilesArgs, Outcome, Output};
 
-/// Brings each collection into as few segments as possible, without the rows that were deleted or replaced.
+/// Bring collections into few segments, without dead rows.
 ///
 /// Looks first whether the disk has room for the largest merge beside what it replaces. A damaged collection is not
 /// touched: `fromagerie repair` comes first.

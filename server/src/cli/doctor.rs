@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{ModelArgs, Outcome, Output};
 
-/// Says which ONNX Runtime is found, which device and instruction set really run, and whether the bundle is whole.
+/// Say what runs here: ONNX Runtime, device, instruction set, bundle.
 #[derive(Args)]
 pub(super) struct Doctor {
     #[command(flatten)]

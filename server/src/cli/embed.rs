@@ -13,7 +13,7 @@ use super::input::InputArgs;
 use super::output::UsageError;
 use super::{ModelArgs, Outcome, Output};
 
-/// Turns pictures into a table of keys, vectors, features and payload, without a database.
+/// Turn pictures into a table of vectors, without a database.
 ///
 /// It keeps nothing between calls, so shards can be embedded on as many machines as there are; `ingest` takes the tables
 /// without the model's work. Sources are those of `ingest`. The table appears when it is whole.

@@ -11,7 +11,7 @@ use super::progress::human;
 use super::{DatabaseArgs, FilesArgs, Outcome, Output};
 use crate::grpc::job_message;
 
-/// Builds a new generation of what an alias names, beside the old one; verifies it; moves the alias in one step.
+/// Build, verify and swap in a new generation of what an alias names.
 ///
 /// Without a SOURCE the items that the alias names now are taken over: vectors as they are into the same space; where
 /// features are kept and the new bundle has the same encoder, its map is applied to those; else pictures are read from
@@ -76,7 +76,7 @@ impl Reindex {
     }
 }
 
-/// Lists or deletes the collections that an alias names, named, or may name.
+/// List or delete generations.
 #[derive(Args)]
 pub(super) struct Generations {
     #[command(subcommand)]
@@ -143,7 +143,7 @@ impl Generations {
     }
 }
 
-/// Moves an alias back to what it named before, or to any other of its generations, in one step.
+/// Move an alias back to what it named before, or to another generation.
 #[derive(Args)]
 pub(super) struct Rollback {
     #[command(flatten)]

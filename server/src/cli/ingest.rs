@@ -13,7 +13,7 @@ use serde_json::json;
 use super::input::InputArgs;
 use super::{DatabaseArgs, Outcome, Output};
 
-/// Reads records from any source (pictures, tar shards, tables, vectors) and writes them durably.
+/// Put pictures or vectors from any source into a collection.
 ///
 /// What a SOURCE is is told by its name and first bytes: a folder or file of pictures (JPEG, PNG, GIF, WebP, BMP,
 /// TIFF); a tar shard as webdataset and img2dataset write it, or a folder of them; a CSV, TSV or JSON Lines file with a

@@ -14,7 +14,7 @@ use crate::grpc::{JobClient, job_message};
 /// How often a watched job is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Lists, shows, watches, pauses, resumes and cancels ingests and re-indexes, of a directory or of a running server.
+/// List, watch, pause, resume and cancel ingests and re-indexes.
 #[derive(Args)]
 pub(super) struct Jobs {
     #[command(subcommand)]

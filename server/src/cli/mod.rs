@@ -61,44 +61,28 @@ A bundle is a model's directory; without --bundle, FROMAGERIE_BUNDLE and then DB
 Exit codes: 0 done, 1 partly (some items failed), 2 the user's fault, 3 ours.
 FROMAGERIE_LOG (such as info or fromagerie=debug) turns on logging to standard error.";
 
+/// What each does is said where it is: the first paragraph in the list of commands, all of it under `--help`.
 #[derive(Subcommand)]
 enum Command {
-    /// Answer over gRPC until stopped.
     Serve(serve::Serve),
-    /// Put the pictures of folders and files into a collection.
     Ingest(ingest::Ingest),
-    /// Turn pictures into a table of vectors, without a database.
     Embed(embed::Embed),
-    /// List, watch, pause, resume and cancel ingests and re-indexes.
     Jobs(jobs::Jobs),
-    /// Build, verify and swap in a new generation of what an alias names.
     Reindex(generations::Reindex),
-    /// List or delete generations.
     Generations(generations::Generations),
-    /// Move an alias back to what it named before.
     Rollback(generations::Rollback),
-    /// Find items by words, a picture, an item or a vector.
     Search(search::Search),
-    /// Talk, and be shown pictures.
     Chat(chat::Chat),
     Generate(generate::Generate),
     Score(score::Score),
     Caption(caption::Caption),
-    /// List collections and aliases.
     Collections(collections::Collections),
-    /// Read every stored byte and report damage.
     Verify(verify::Verify),
-    /// Say what a repair of damaged collections would lose, or repair them.
     Repair(repair::Repair),
-    /// Copy the database as it is at one moment.
     Snapshot(snapshot::Snapshot),
-    /// Make a database of a snapshot.
     Restore(snapshot::Restore),
-    /// Bring collections into few segments, without dead rows.
     Compact(compact::Compact),
-    /// Say what collections cost on disk and in memory.
     Stats(stats::Stats),
-    /// Say what runs here: ONNX Runtime, device, instruction set, bundle.
     Doctor(doctor::Doctor),
 }
 
@@ -244,6 +228,29 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             output.error(&error);
             ExitCode::from(if output::is_users_fault(&error) { 2 } else { 3 })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_says_what_it_does_in_a_line_and_the_rest_under_help() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for each in command.get_subcommands() {
+            let about = each.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!((10..=80).contains(&about.len()), "{}: {about:?}", each.get_name());
+        }
+        // A comment on the variant would hide the one on the command.
+        let teaches = |name: &str| command.find_subcommand(name).is_some_and(|each| each.get_long_about().is_some());
+        for name in ["ingest", "embed", "reindex", "search", "chat", "verify", "repair", "snapshot", "compact", "stats"]
+        {
+            assert!(teaches(name), "`{name} --help` is no more than its line");
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::progress::ByteProgress;
 use super::{FilesArgs, Outcome, Output};
 
-/// Says what a repair of damaged collections would lose; with --write, repairs them.
+/// Say what a repair of damaged collections would lose, or repair them.
 ///
 /// Without --write nothing is changed: what a repair drops it cannot bring back, so look first, and look whether a snapshot
 /// has it. With --write, what is damaged is dropped and nothing else, every lost key is named, and damaged files

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use super::npy;
 use super::{DatabaseArgs, Outcome, Output};
 
-/// Finds the nearest items to words, a picture, an item or a vector; several together are combined.
+/// Find items by words, a picture, an item or a vector.
+///
+/// Several together are combined. Neighbours are the nearest by cosine, best first.
 #[derive(Args)]
 pub(super) struct Search {
     #[command(flatten)]

@@ -11,7 +11,7 @@ use super::output::UsageError;
 use super::{DatabaseArgs, Outcome, Output};
 use crate::grpc;
 
-/// Serves collections, search, dialogue and models over gRPC, with health and reflection.
+/// Answer over gRPC until stopped.
 #[derive(Args)]
 pub(super) struct Serve {
     #[command(flatten)]

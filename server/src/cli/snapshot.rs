@@ -9,7 +9,7 @@ use serde_json::json;
 use super::progress::{ByteProgress, human};
 use super::{FilesArgs, Outcome, Output};
 
-/// Copies the database as it is at one moment: collections, aliases, sessions and jobs.
+/// Copy the database as it is at one moment.
 ///
 /// Every byte is checked on the way; a damaged database is not copied. Sealed files are hard links where the file system
 /// has them: that takes little time and room, and both share their bytes on the disk; --whole copies them. A server
@@ -26,7 +26,7 @@ pub(super) struct Snapshot {
     whole: bool,
 }
 
-/// Makes a database of a snapshot, after every byte of the snapshot was checked.
+/// Make a database of a snapshot.
 ///
 /// A snapshot that is damaged or not complete is refused, by file and offset, and nothing is made.
 #[derive(Args)]

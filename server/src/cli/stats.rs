@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use super::progress::human;
 use super::{FilesArgs, Outcome, Output};
 
-/// Says what each collection costs: bytes per item by part, dead space, journal, what is mapped and what is resident; and
-/// what share of the true hits its searches found.
+/// Say what collections cost on disk and in memory, and how well they are searched.
+///
+/// Bytes per item by part, dead space, journal, what is mapped and what is resident; and what share of the true hits
+/// searches found.
 ///
 /// Reads heads of files alone. Beside a process that has the database open, use --read-only; what that process holds on
 /// its heap is then not seen, and queries and recall as it last wrote them.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fromagerie::{CompactReport, CopyReport, Database, RepairReport};
+use fromagerie::{CompactReport, CopyReport, Database, RepairReport, VerifyReport};
 use fromagerie_proto::v1::{self, admin_service_server::AdminService};
 use tonic::{Request, Response, Status};
 
@@ -34,17 +34,26 @@ impl AdminService for Admin {
             name => db.verify_collection(name, &mut |_| {}),
         })
         .await?;
-        let damages = report.damages.iter().map(|damage| v1::Damage {
+        let VerifyReport { read, unfit } = report;
+        let damages = read.damages.iter().map(|damage| v1::Damage {
             path: damage.path.display().to_string(),
             offset: damage.offset,
             message: damage.to_string(),
         });
+        let unfit = unfit.into_iter().map(|part| v1::UnfitPart {
+            message: part.to_string(),
+            collection: part.collection,
+            segment_id: part.segment,
+            row_count: part.rows,
+            part: part.part.to_owned(),
+        });
         Ok(Response::new(v1::VerifyDatabaseResponse {
-            file_count: report.files,
-            read_bytes: report.bytes,
-            item_count: report.rows,
+            file_count: read.files,
+            read_bytes: read.bytes,
+            item_count: read.rows,
             damages: damages.collect(),
-            risks: report.risks.into_iter().map(risk).collect(),
+            risks: read.risks.into_iter().map(risk).collect(),
+            unfit_parts: unfit.collect(),
         }))
     }
 

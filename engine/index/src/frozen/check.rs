@@ -1,5 +1,4 @@
-//! Reading every word of a graph: what `parse` leaves to chance is looked at here, for tests and fuzzing. What lies on a disk is
-//! storage's to verify, by its checksum.
+//! Reading every word of a graph: what `parse` leaves to chance is looked at here.
 
 use super::format::Graph;
 use super::grid;
@@ -8,7 +7,8 @@ use super::signs;
 use super::words::Words;
 
 impl Graph<'_> {
-    /// Checks every neighbour, sign, row, end and twin. Time grows with the graph's bytes, memory does not.
+    /// Checks every neighbour, sign, row, end and twin, and that each row is there once. Time grows with the graph's bytes;
+    /// it takes a bit of memory a row.
     ///
     /// # Errors
     /// [`GraphError::Damaged`] with the offset of the first word that cannot be right.
@@ -44,7 +44,16 @@ impl Graph<'_> {
         self.check_signs(at.offset)?;
         at.skip(self.signs.blocks.len());
         at.skip(nodes * grid::rest_bytes(dim));
-        at.words(self.rows, "a node's row", |row| (row as usize) < rows)?;
+        // As many nodes and twins as rows: where none is met twice, none is missing.
+        let mut met = vec![0_u64; rows.div_ceil(64)];
+        let mut is_new = |row: u32| {
+            let Some(word) = met.get_mut(row as usize / 64) else { return false };
+            let bit = 1 << (row % 64);
+            let is_new = (row as usize) < rows && *word & bit == 0;
+            *word |= bit;
+            is_new
+        };
+        at.words(self.rows, "a node's row", &mut is_new)?;
         at.align();
         let mut least = 0;
         at.words(self.groups, "a group's node", |node| {
@@ -63,7 +72,7 @@ impl Graph<'_> {
             return Err(GraphError::Damaged { offset: at.offset as u64, what: "the last end", value: last.into() });
         }
         at.align();
-        at.words(self.twins, "a twin", |row| (row as usize) < rows)
+        at.words(self.twins, "a twin", &mut is_new)
     }
 
     /// Whether signs are those of the codes.

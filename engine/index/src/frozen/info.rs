@@ -44,7 +44,7 @@ pub enum GraphError {
     #[error("not a graph: wrong first bytes")]
     WrongMagic,
     /// Written by another version.
-    #[error("graph version {found}, this build reads version {known}: `compact --rebuild` makes it anew")]
+    #[error("graph version {found}, this build reads version {known}")]
     WrongVersion {
         /// In the bytes.
         found: u16,
