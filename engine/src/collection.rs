@@ -185,7 +185,7 @@ impl Collection {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<(Vec<Hit>, SearchStats)> {
         let vector = self.query_vector(query)?;
-        self.search_vector(&vector, query, limit, cancelled)
+        self.search_vector((&vector, &[]), query, limit, cancelled)
     }
 
     /// Many searches, each with its limit, of the collection as it is now, on all cores; answers in the order of the queries.
@@ -204,27 +204,28 @@ impl Collection {
         let vectors = vectors.collect::<Result<Vec<_>>>()?;
         let asked = queries.par_iter().zip(&vectors).enumerate();
         let searched = asked.map(|(number, ((query, limit), vector))| {
-            self.search_snapshot(&snapshot, vector, (query, *limit), &|| cancelled())
+            self.search_snapshot(&snapshot, (vector, &[]), (query, *limit), &|| cancelled())
                 .map_err(|error| numbered((number, error)))
         });
         searched.collect()
     }
 
-    /// Searches with `vector` (`[dim]`, unit length) in the place of the query's terms.
+    /// Searches with `vector` (`[dim]`, unit length) in the place of the query's terms. What nearly duplicates one of `unlike`
+    /// (unit length too) is left out where the query leaves near duplicates out.
     pub(crate) fn search_vector(
         &self,
-        vector: &[f32],
+        (vector, unlike): (&[f32], &[Vec<f32>]),
         query: &Query,
         limit: usize,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<(Vec<Hit>, SearchStats)> {
-        self.search_snapshot(&self.stored.snapshot(), vector, (query, limit), cancelled)
+        self.search_snapshot(&self.stored.snapshot(), (vector, unlike), (query, limit), cancelled)
     }
 
     fn search_snapshot(
         &self,
         snapshot: &Snapshot,
-        vector: &[f32],
+        (vector, unlike): (&[f32], &[Vec<f32>]),
         (query, limit): (&Query, usize),
         cancelled: &dyn Fn() -> bool,
     ) -> Result<(Vec<Hit>, SearchStats)> {
@@ -234,10 +235,13 @@ impl Collection {
         if let Some(recall) = query.recall.filter(|recall| !(0.8..=0.999).contains(recall)) {
             return Err(Error::OutOfRange { name: "recall", value: recall.to_string(), allowed: "0.8 to 0.999" });
         }
+        query.spread.check()?;
         let exact = query.exact || self.settings.index == IndexKind::Flat;
-        let ask = Ask { vector, limit, query, exact, cancelled, memory: Some(self.usage.memory()) };
-        let (found, stats) = retrieve::nearest(snapshot, &ask)?;
-        self.usage.note(&self.stored, snapshot, (&ask, &found), stats.graph_segments > 0);
+        let ask = Ask { vector, unlike, limit, query, exact, cancelled, memory: Some(self.usage.memory()) };
+        let is_nearest = query.spread.is_none();
+        let (found, stats) =
+            if is_nearest { retrieve::nearest(snapshot, &ask)? } else { retrieve::spread(snapshot, &ask)? };
+        self.usage.note(&self.stored, snapshot, (&ask, &found), is_nearest && stats.graph_segments > 0);
         Ok((retrieve::hits(snapshot, &found)?, stats))
     }
 

@@ -69,7 +69,7 @@ pub use jobs::{
 };
 pub use model::LoadedModel;
 pub use model_slot::{BUNDLE_VARIABLE, Options, load_bundle};
-pub use query::{Hit, LIMIT_MAX, Query, Term};
+pub use query::{Hit, LIMIT_MAX, Query, Spread, Term};
 pub use retrieve::SearchStats;
 pub use settings::{IndexKind, Thumbnails};
 pub use usage::{RecallEstimate, UsageStats};

@@ -46,6 +46,8 @@ pub struct Query {
     pub score_min: Option<f32>,
     /// Only items whose payload has these values at the top level.
     pub payload_equals: Map<String, Value>,
+    /// How hits are kept apart; by default they are the nearest, however alike.
+    pub spread: Spread,
     /// Scan exactly, whatever index there is.
     pub exact: bool,
     /// Width of the graph's beam; `None` leaves it to `recall`.
@@ -53,6 +55,18 @@ pub struct Query {
     /// Share of the true hits that a search should find, 0.80 to 0.999: the beam that reached it when the graph was
     /// built is used, for queries as far from the rows as this one is. `None`: 0.95.
     pub recall: Option<f32>,
+}
+
+/// How hits are kept apart from each other. The hits come from the nearest items, ten times as many as are asked for and
+/// more where needed; `score` stays the cosine with the query.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spread {
+    /// Items whose cosine with a better hit, or with an item that must not be returned, is at least this (above 0, at most 1)
+    /// are left out, and others come in their place: what looks the same is shown once. 0.95 is a beginning.
+    pub near_duplicates: Option<f32>,
+    /// How much it counts that a hit is unlike those before it: from 0, not at all, to 1, alone. Hits then come in the order
+    /// in which they were chosen, by maximal marginal relevance (Carbonell & Goldstein 1998).
+    pub diversity: f32,
 }
 
 impl Query {
@@ -91,6 +105,12 @@ impl Query {
     /// Never return these keys.
     pub fn without<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Query {
         self.exclude.extend(keys.into_iter().map(Into::into));
+        self
+    }
+
+    /// Keep hits apart.
+    pub fn spread(mut self, spread: Spread) -> Query {
+        self.spread = spread;
         self
     }
 

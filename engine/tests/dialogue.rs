@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::{REDS, cellar, png};
 use fromagerie::dialogue::caption::{CaptionOptions, caption};
 use fromagerie::dialogue::{ChatOptions, Event, Finish, Part, Role};
-use fromagerie::{Database, Error, LoadedModel, Options};
+use fromagerie::{Database, Error, LoadedModel, Options, Spread};
 use fromagerie_models::{Dialogue, FakeModel, Model, QueryContext};
 
 #[test]
@@ -98,6 +98,23 @@ fn the_users_own_picture_is_not_shown_back() {
     let session = cellar.db.create_session("colours", None).unwrap().name;
     let parts = vec![Part::Image(png([255, 0, 0])), Part::Text("show me one like that".into())];
     assert_eq!(cellar.chat(&session, parts, &ChatOptions::default()).unwrap().shown, ["red-2"]);
+}
+
+#[test]
+fn another_is_unlike_what_was_shown_when_that_is_asked_for() {
+    let (cellar, _) = cellar(FakeModel::new(), &REDS);
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    let spread = Spread { near_duplicates: Some(0.9), ..Spread::default() };
+    let two = ChatOptions { images_per_ret: Some(2), spread, ..ChatOptions::default() };
+    let said = |words: &str| vec![Part::Text(words.to_owned())];
+    let first = cellar.chat(&session, said("show me red"), &two).unwrap();
+    assert_eq!(first.shown, ["red-1", "blue"], "the other reds look the same");
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    assert_eq!(cellar.say(&session, "show me red").unwrap().shown, ["red-1"]);
+    assert_eq!(cellar.chat(&session, said("show another red"), &two).unwrap().shown, ["blue"], "nor what came before");
+    let session = cellar.db.create_session("colours", None).unwrap().name;
+    let parts = vec![Part::Image(png([250, 0, 10])), Part::Text("show me one like this".to_owned())];
+    assert_eq!(cellar.chat(&session, parts, &two).unwrap().shown, ["blue"], "nor the user's own");
 }
 
 #[test]

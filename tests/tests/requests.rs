@@ -103,6 +103,7 @@ fn searches() -> Vec<v1::SearchRequest> {
         limit: 3,
         exclude_keys: vec!["blue".into()],
         payload_equals: Some(payload()),
+        spread: Some(v1::Spread { near_duplicates: Some(0.9), diversity: 0.5 }),
         ..Default::default()
     };
     terms.into_iter().map(search).collect()

@@ -1,4 +1,4 @@
-//! Goal: what a search can be told over the wire reaches the search: filters, a least score, keys to leave out, recall, many
+//! Goal: what a search can be told over the wire reaches the search: filters, a least score, keys to leave out, hits kept apart, recall, many
 //! at once, and that nobody waits any more. Method: the real server over vectors whose neighbours are known.
 
 #![allow(clippy::unwrap_used)]
@@ -88,8 +88,17 @@ async fn what_a_search_is_told_reaches_it() {
     let tenth = search.search(tenth).await.unwrap().into_inner();
     assert!(tenth.hits.len() == 5 && keys(&tenth).iter().all(|key| key.ends_with('3')), "{:?}", keys(&tenth));
     assert!(keys(&tenth)[0] == "1003" || keys(&tenth)[0] == "993", "{:?}", keys(&tenth));
-    let wrong = search.search(v1::SearchRequest { recall: 0.5, ..near(1) }).await.unwrap_err();
-    assert_eq!(wrong.get_details_error_info().unwrap().reason, "OUT_OF_RANGE");
+    let spread = v1::Spread { near_duplicates: Some(0.99), diversity: 0.0 };
+    let apart = search.search(v1::SearchRequest { spread: Some(spread), ..near(1000) }).await.unwrap().into_inner();
+    let mut rows: Vec<u32> = keys(&apart).iter().map(|key| key.parse().unwrap()).collect();
+    assert_eq!((rows[0], rows.len()), (1000, 5));
+    rows.sort_unstable();
+    assert!(rows.is_sorted_by(|a, b| b - a > 10), "{rows:?} look the same");
+    let spread = v1::Spread { near_duplicates: None, diversity: 2.0 };
+    for wrong in [v1::SearchRequest { recall: 0.5, ..near(1) }, v1::SearchRequest { spread: Some(spread), ..near(1) }] {
+        let error = search.search(wrong).await.unwrap_err();
+        assert_eq!(error.get_details_error_info().unwrap().reason, "OUT_OF_RANGE");
+    }
 
     let searches = vec![near(7), v1::SearchRequest { collection: String::new(), limit: 2, ..near(19_000) }];
     let ask = v1::BatchSearchRequest { collection: "plain".into(), searches };
@@ -111,7 +120,7 @@ async fn what_a_search_is_told_reaches_it() {
 
     let stats = v1::GetCollectionStatsRequest { name: "plain".into() };
     let before = admin.get_collection_stats(stats.clone()).await.unwrap().into_inner();
-    assert_eq!((before.received_query_count, before.kept_query_count), (6, 6));
+    assert_eq!((before.received_query_count, before.kept_query_count), (7, 7));
     assert!(before.part_bytes["payloads"] > 4 * ROWS as u64);
     admin.compact_collection(compact(true)).await.unwrap();
     let after = admin.get_collection_stats(stats).await.unwrap().into_inner();

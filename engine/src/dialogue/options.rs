@@ -5,6 +5,7 @@ use fromagerie_models::GenerationConfig;
 use super::decide::{RetControl, Sampling};
 use super::reply::ReplyOptions;
 use crate::error::{Error, Result};
+use crate::query::Spread;
 
 /// Options of one turn.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,6 +24,8 @@ pub struct ChatOptions {
     pub rets_min: Option<usize>,
     /// Show a picture even if the model would not: at least one `[RET]`.
     pub force_ret: bool,
+    /// How pictures are kept apart, from each other and from those shown before.
+    pub spread: Spread,
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// Go on after the end of a text or a newline, until `tokens_max`: for comparison with the reference.
@@ -49,6 +52,7 @@ impl ChatOptions {
         check("temperature", temperature, (0.0..=100.0).contains(&temperature), "0 to 100")?;
         check("top_p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0 and at most 1")?;
         check("repetition_penalty", repetition_penalty, (0.1..=10.0).contains(&repetition_penalty), "0.1 to 10")?;
+        self.spread.check()?;
         Ok(ReplyOptions {
             tokens_max,
             ret: RetControl { bias, scale },

@@ -19,7 +19,7 @@ use crate::encoder::EncodedImage;
 use crate::error::{Error, Result};
 use crate::model::LoadedModel;
 use crate::name::check_name;
-use crate::query::{Hit, LIMIT_MAX, Query};
+use crate::query::{Hit, LIMIT_MAX, Query, Spread};
 
 /// What a finished turn of the chat was like.
 #[derive(Clone, Debug)]
@@ -116,7 +116,12 @@ impl Database {
         let mut live = self.contexts().take(session).map_or_else(|| loaded.opened_context(), Ok)?;
         let mut watch = Watch::new(begun);
         let seen = record.images.iter().map(|image| image.hash).collect();
-        let mut shelf = Shelf { collection: &collection, loaded: &loaded, shown: record.shown(), seen, cancelled };
+        let (shown, spread) = (record.shown(), options.spread);
+        let unlike = match spread.near_duplicates {
+            Some(_) => record.images.iter().map(|image| image.encoding.retrieval.clone()).collect(),
+            None => Vec::new(),
+        };
+        let mut shelf = Shelf { collection: &collection, loaded: &loaded, shown, seen, unlike, spread, cancelled };
         let speaker = Speaker {
             model: loaded.model.as_ref(),
             live: &mut live,
@@ -182,16 +187,19 @@ struct Shelf<'a> {
     shown: HashSet<String>,
     /// Content hashes of all pictures of the conversation: the user's own may be in the collection too.
     seen: HashSet<[u8; 32]>,
+    /// Vectors of all pictures of the conversation, where near duplicates of them are left out.
+    unlike: Vec<Vec<f32>>,
+    spread: Spread,
     cancelled: &'a dyn Fn() -> bool,
 }
 
 impl Retriever for Shelf<'_> {
     fn retrieve(&mut self, query: &[f32], limit: usize) -> Result<Vec<Retrieved>> {
-        let what = Query { exclude: self.shown.clone(), ..Query::default() };
+        let what = Query { exclude: self.shown.clone(), spread: self.spread, ..Query::default() };
         let is_new = |hit: &Hit| hit.document.content_hash.is_none_or(|hash| !self.seen.contains(&hash));
         let mut wanted = limit;
         let new: Vec<Hit> = loop {
-            let (hits, _) = self.collection.search_vector(query, &what, wanted, self.cancelled)?;
+            let (hits, _) = self.collection.search_vector((query, &self.unlike), &what, wanted, self.cancelled)?;
             let is_all = hits.len() < wanted || wanted == LIMIT_MAX;
             let new: Vec<Hit> = hits.into_iter().filter(is_new).take(limit).collect();
             if new.len() == limit || is_all {

@@ -28,7 +28,7 @@ impl Collection {
         for view in snapshot.segments() {
             for row in (0..view.rows()).filter(|row| view.is_live(*row)) {
                 let key = view.key(row)?;
-                for hit in self.search_vector(&view.vector(row)?.to_f32(), &query, NEIGHBOURS, cancelled)?.0 {
+                for hit in self.search_vector((&view.vector(row)?.to_f32(), &[]), &query, NEIGHBOURS, cancelled)?.0 {
                     if hit.key != key {
                         groups.join(key, &hit.key);
                     }

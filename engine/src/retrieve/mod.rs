@@ -2,11 +2,12 @@
 //! documents fetched, for the hits alone.
 //!
 //! Read next: [`allowed`] says which rows may be returned, [`payloads`] how a filter finds them,
-//! [`memory`] what happens when more rows are in memory than can be scanned.
+//! [`memory`] what happens when more rows are in memory than can be scanned, [`spread`] how hits are kept apart.
 
 mod allowed;
 pub(crate) mod memory;
 pub(crate) mod payloads;
+mod spread;
 
 use std::cell::RefCell;
 
@@ -21,6 +22,7 @@ use crate::query::{Hit, Query};
 use allowed::Allowed;
 use memory::MemoryGraph;
 pub(crate) use payloads::Lister;
+pub(crate) use spread::spread;
 
 /// Recall when the caller leaves it to us.
 pub const RECALL_DEFAULT: f32 = 0.95;
@@ -43,6 +45,8 @@ pub struct SearchStats {
 pub(crate) struct Ask<'a> {
     /// `[dim]`, unit length.
     pub(crate) vector: &'a [f32],
+    /// Of what no hit may nearly duplicate, beside what the query excludes; unit length.
+    pub(crate) unlike: &'a [Vec<f32>],
     pub(crate) limit: usize,
     /// What may be returned, and how well to look.
     pub(crate) query: &'a Query,

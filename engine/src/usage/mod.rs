@@ -221,7 +221,8 @@ impl Usage {
         self.aside.offer(Box::new(move || {
             let start = Instant::now();
             let is_closing = || this.aside.is_closing();
-            let ask = Ask { vector: &vector, limit, query: &query, exact: true, cancelled: &is_closing, memory: None };
+            let (vector, query, cancelled) = (vector.as_slice(), &query, &is_closing);
+            let ask = Ask { vector, unlike: &[], limit, query, exact: true, cancelled, memory: None };
             // What cannot be searched exactly is no sample; the next search that meets the damage says so.
             let Ok((truth, _)) = retrieve::nearest(&snapshot, &ask) else { return };
             let mut known = this.known.lock();

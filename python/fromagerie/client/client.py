@@ -78,9 +78,12 @@ class Client:
         key: str | None = None,
         limit: int = 10,
         exclude: Iterable[str] = (),
+        near_duplicates: float | None = None,
+        diversity: float = 0.0,
         with_thumbnails: bool = False,
     ) -> list[Any]:
-        """The nearest items, best first. Several of text, image, vector and key are combined."""
+        """The nearest items, best first. Several of text, image, vector and key are combined. What has a cosine of at
+        least `near_duplicates` with a better hit is left out; `diversity` (0 to 1) prefers hits unlike those before."""
         terms: list[dict] = []
         terms += [{"text": text}] if text is not None else []
         terms += [{"image": image}] if image is not None else []
@@ -91,6 +94,7 @@ class Client:
             "terms": terms,
             "limit": limit,
             "exclude_keys": list(exclude),
+            "spread": {"near_duplicates": near_duplicates, "diversity": diversity},
             "with_thumbnails": with_thumbnails,
         }
         return list(self._wire.call("SearchService", "Search", request).hits)

@@ -51,6 +51,9 @@ def test_a_collection_ten_pictures_and_a_chat(client):
 
     hit = client.search("colours", image=pictures["3.png"], limit=1)[0]
     assert hit.key == "3.png" and hit.score > 0.999 and hit.payload["n"] == 3
+    near = [hit.key for hit in client.search("colours", image=pictures["3.png"], limit=3)]
+    apart = [hit.key for hit in client.search("colours", image=pictures["3.png"], limit=3, near_duplicates=0.98, diversity=0.3)]
+    assert apart[0] == near[0] == "3.png" and len(apart) == 3 and apart != near
     stored = client.get("colours", "3.png")
     assert stored.thumbnail.startswith(b"\xff\xd8") and (stored.width, stored.height) == (8, 8)
 

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::output::UsageError;
 use super::parts::{PartLine, parts, read_image};
-use super::search::value as hit_value;
+use super::search::{SpreadArgs, value as hit_value};
 use super::{DatabaseArgs, Outcome, Output};
 
 const HELP: &str = "\
@@ -53,6 +53,8 @@ struct How {
     /// Pictures shown together.
     #[arg(long, default_value_t = 1)]
     images: usize,
+    #[command(flatten)]
+    spread: SpreadArgs,
 }
 
 /// A turn as a program sends it.
@@ -140,6 +142,7 @@ impl Chat {
             ret_scale: self.how.ret_scale,
             images_per_ret: Some(self.how.images),
             force_ret: force,
+            spread: self.how.spread.spread(),
             ..ChatOptions::default()
         };
         let mut told = Ok(());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use fromagerie::{Hit, Query, Term};
+use fromagerie::{Hit, Query, Spread, Term};
 use serde_json::{Value, json};
 
 use super::npy;
@@ -30,6 +30,11 @@ pub(super) struct Search {
     /// Only hits with at least this score.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     score_min: Option<f32>,
+    /// Only items whose payload has this value at its top level: JSON, or else a string; may be repeated.
+    #[arg(long = "payload-equals", value_name = "NAME=VALUE", value_parser = named_value)]
+    payload_equals: Vec<(String, Value)>,
+    #[command(flatten)]
+    spread: SpreadArgs,
     /// Scan exactly, whatever index there is.
     #[arg(long)]
     exact: bool,
@@ -39,6 +44,28 @@ pub(super) struct Search {
     /// Search beside the process that has the database open.
     #[arg(long)]
     read_only: bool,
+}
+
+/// How hits are kept apart.
+#[derive(Args, Clone, Copy)]
+pub(super) struct SpreadArgs {
+    /// Leave out what has at least this cosine with a better hit, or with what must not be shown.
+    #[arg(long, value_name = "SCORE")]
+    near_duplicates: Option<f32>,
+    /// How much it counts that a hit is unlike those before it: 0, not at all, to 1, alone.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    diversity: f32,
+}
+
+impl SpreadArgs {
+    pub(super) fn spread(self) -> Spread {
+        Spread { near_duplicates: self.near_duplicates, diversity: self.diversity }
+    }
+}
+
+fn named_value(given: &str) -> Result<(String, Value), String> {
+    let (name, value) = given.split_once('=').ok_or_else(|| format!("{given:?} is no NAME=VALUE"))?;
+    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
 }
 
 #[derive(Args)]
@@ -69,6 +96,8 @@ impl Search {
             terms: self.what.terms()?,
             exclude: self.exclude.into_iter().collect(),
             score_min: self.score_min,
+            payload_equals: self.payload_equals.into_iter().collect(),
+            spread: self.spread.spread(),
             exact: self.exact,
             recall: self.recall,
             ..Query::default()

@@ -1,7 +1,7 @@
 //! Messages to engine types and back. No decisions are made here.
 
 use fromagerie::dialogue::{ChatOptions, Part, Role, Sampling, Turn};
-use fromagerie::{Collection, Content, Document, Hit, IndexKind, Item, Query, StoredItem, Term, VectorType};
+use fromagerie::{Collection, Content, Document, Hit, IndexKind, Item, Query, Spread, StoredItem, Term, VectorType};
 use fromagerie_proto::v1;
 use prost_types::value::Kind;
 use serde_json::{Map, Value};
@@ -91,10 +91,15 @@ pub(super) fn query(request: &v1::SearchRequest) -> Result<Query, Status> {
         exclude: request.exclude_keys.iter().cloned().collect(),
         score_min: request.score_min,
         payload_equals: request.payload_equals.clone().map(object).unwrap_or_default(),
+        spread: request.spread.map(spread).unwrap_or_default(),
         exact: request.exact,
         ef: (request.ef > 0).then_some(request.ef as usize),
         recall: (request.recall != 0.0).then_some(request.recall),
     })
+}
+
+fn spread(spread: v1::Spread) -> Spread {
+    Spread { near_duplicates: spread.near_duplicates, diversity: spread.diversity }
 }
 
 pub(super) fn term(term: &v1::QueryTerm) -> Result<Term, Status> {
@@ -155,6 +160,7 @@ pub(super) fn chat_options(options: &v1::ChatOptions) -> ChatOptions {
         images_per_ret: given(options.images_per_ret),
         rets_min: given(options.ret_min),
         force_ret: options.force_ret,
+        spread: options.spread.map(spread).unwrap_or_default(),
         sampling: Sampling {
             temperature: options.temperature,
             top_p: if options.top_p == 0.0 { 1.0 } else { options.top_p },
