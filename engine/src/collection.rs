@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use fromagerie_storage::{Batch, CollectionStats, CompactReport, Op, Receipt, Snapshot, VectorType, Watch};
+use fromagerie_storage::{Batch, CollectionStats, CompactReport, Location, Op, Receipt, Snapshot, VectorType, Watch};
 
 use crate::encoder::EncodedImage;
 use crate::error::{Error, ErrorKind, Result};
@@ -368,12 +368,16 @@ impl Collection {
 }
 
 fn read_item(snapshot: &Snapshot, key: &str) -> Result<Option<StoredItem>> {
-    let Some(at) = snapshot.find(key)? else { return Ok(None) };
+    snapshot.find(key)?.map(|at| item_at(snapshot, key, at)).transpose()
+}
+
+/// The item of `key`, which is at `at`.
+pub(crate) fn item_at(snapshot: &Snapshot, key: &str, at: Location) -> Result<StoredItem> {
     let segment = &snapshot.segments()[at.segment];
-    Ok(Some(StoredItem {
+    Ok(StoredItem {
         key: key.to_owned(),
         vector: segment.vector(at.row)?.to_f32().into_owned(),
         features: segment.features(at.row)?,
         document: Document::read(segment.document(at.row)?)?,
-    }))
+    })
 }

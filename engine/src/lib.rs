@@ -35,6 +35,7 @@ mod graph;
 mod ingest;
 mod item;
 mod jobs;
+mod list;
 mod model;
 mod model_slot;
 mod name;

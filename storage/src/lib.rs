@@ -29,6 +29,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod journal;
+mod key_order;
 mod lock;
 mod manifest;
 mod mmap;
@@ -44,6 +45,7 @@ pub use batch::{Batch, CollectionSpec, Document, KEY_BYTES_MAX, Op, Receipt, Rec
 pub use collection::{Collection, CollectionStats, CompactReport, PartBytes};
 pub use copy::CopyReport;
 pub use error::{Damage, StorageError};
+pub use key_order::KeyOrder;
 pub use mmap::Mapping;
 pub use progress::{Progress, Watch};
 pub use repair::{CatalogRepair, LostBatches, LostRows, RepairReport};

@@ -8,7 +8,7 @@ use crate::error::StorageError;
 use crate::segment::SegmentView;
 
 /// Where an item is in a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     /// Index into [`Snapshot::segments`].
     pub segment: usize,

@@ -8,6 +8,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use common::random::{self, Log, Random};
 use common::{DIM, contents, open, options, photos, record, spec};
@@ -270,6 +271,11 @@ impl World {
     fn compare_keys(&self, name: &str, collection: &Collection, keys: &[String]) {
         let (expected, snapshot) = (&self.collections[name], collection.snapshot());
         assert_eq!((snapshot.sequence(), snapshot.len()), (expected.sequence, expected.map.len()));
+        for key in keys.iter().take(1) {
+            let listed = snapshot.in_key_order(key).unwrap().take(20).map(|found| found.unwrap().0);
+            let behind = (Bound::Excluded(key.clone()), Bound::Unbounded);
+            assert!(listed.eq(expected.map.range(behind).take(20).map(|(key, _)| key)), "{name}: behind {key}");
+        }
         for key in keys {
             let found = snapshot.find(key).unwrap();
             let value = found.map(|at| snapshot.segments()[at.segment].document(at.row).unwrap().width);

@@ -138,6 +138,17 @@ fn requests() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("SearchService/BatchSearch", vec![encoded(&batch)]),
         ("CollectionService/UpsertItems", vec![encoded(&upsert)]),
         ("CollectionService/CreateCollection", vec![encoded(&create)]),
+        (
+            "CollectionService/ListItems",
+            vec![encoded(&v1::ListItemsRequest {
+                collection: name(),
+                page_size: 2,
+                page_token: "a".into(),
+                payload_equals: Some(payload()),
+                with_vectors: true,
+                with_thumbnails: true,
+            })],
+        ),
         ("CollectionService/GetCollection", vec![encoded(&v1::GetCollectionRequest { name: name() })]),
         (
             "CollectionService/ListCollections",

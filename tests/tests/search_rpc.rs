@@ -72,7 +72,7 @@ async fn what_a_search_is_told_reaches_it() {
     let folder = tempfile::tempdir().unwrap();
     let server = Served::start(folder.path(), None, &[]);
     let channel = filled(&server).await;
-    let (mut search, mut admin) = (SearchServiceClient::new(channel.clone()), AdminServiceClient::new(channel));
+    let (mut search, mut admin) = (SearchServiceClient::new(channel.clone()), AdminServiceClient::new(channel.clone()));
     let compact = |rebuild| v1::CompactCollectionRequest { name: "plain".into(), rebuild };
     admin.compact_collection(compact(false)).await.unwrap();
 
@@ -117,6 +117,21 @@ async fn what_a_search_is_told_reaches_it() {
         assert_eq!((error.code(), info.reason.as_str()), (Code::InvalidArgument, reason));
         assert!(reason != "EMPTY_QUERY" || info.metadata["search"] == "1", "{info:?}");
     }
+
+    let mut collections = CollectionServiceClient::new(channel);
+    let mut ask = v1::ListItemsRequest { collection: "plain".into(), page_size: 700, ..Default::default() };
+    ask.payload_equals = Some(number(3.0));
+    let mut listed: Vec<String> = Vec::new();
+    loop {
+        let page = collections.list_items(ask.clone()).await.unwrap().into_inner();
+        assert!(page.items.len() <= 700 && page.items.iter().all(|item| item.vector.is_none()));
+        listed.extend(page.items.into_iter().map(|item| item.key));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        ask.page_token = page.next_page_token;
+    }
+    assert!(listed.len() == ROWS / 10 && listed.is_sorted() && listed.iter().all(|key| key.ends_with('3')));
 
     let stats = v1::GetCollectionStatsRequest { name: "plain".into() };
     let before = admin.get_collection_stats(stats.clone()).await.unwrap().into_inner();

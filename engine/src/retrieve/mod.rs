@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use fromagerie_index::frozen::Scratch;
 use fromagerie_index::{DenseRows, HalfRows, Neighbor, Plan, Scored, SearchError, flat, plan};
 use fromagerie_storage::{Location, SegmentView, Snapshot, Vectors};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::graph;
@@ -105,6 +106,21 @@ pub(crate) fn nearest(snapshot: &Snapshot, ask: &Ask<'_>) -> Result<(Vec<Found>,
     });
     found.truncate(ask.limit);
     Ok((found, stats))
+}
+
+/// Which live rows have every value of `payload_equals`.
+///
+/// # Errors
+/// Damage in documents that had to be read.
+pub(crate) fn agreeing<'s>(
+    snapshot: &'s Snapshot,
+    payload_equals: &Map<String, Value>,
+) -> Result<impl Fn(Location) -> bool + use<'s>> {
+    let query = Query { payload_equals: payload_equals.clone(), ..Query::default() };
+    let segments = snapshot.segments().iter().enumerate();
+    let allowed = segments.map(|(number, segment)| Allowed::new(segment, number, &[], &query));
+    let allowed = allowed.collect::<Result<Vec<_>>>()?;
+    Ok(move |at: Location| allowed[at.segment].row(at.row))
 }
 
 /// What was found, with keys and documents.

@@ -64,6 +64,17 @@ class Client:
         """One item as it is stored."""
         return self._wire.call("CollectionService", "GetItem", {"collection": collection, "key": key})
 
+    def items(self, collection: str, payload_equals: dict | None = None, **options: Any) -> Iterator[Any]:
+        """All items in the order of their keys, read page by page; options are those of `ListItemsRequest`, such as
+        `with_vectors`."""
+        request = {"collection": collection, "payload_equals": payload_equals, **options}
+        while True:
+            page = self._wire.call("CollectionService", "ListItems", request)
+            yield from page.items
+            if not page.next_page_token:
+                return
+            request["page_token"] = page.next_page_token
+
     def delete(self, collection: str, keys: Iterable[str]) -> Any:
         """Deletes items, durably."""
         return self._wire.call("CollectionService", "DeleteItems", {"collection": collection, "keys": list(keys)})

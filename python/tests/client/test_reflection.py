@@ -54,6 +54,8 @@ def test_a_collection_ten_pictures_and_a_chat(client):
     near = [hit.key for hit in client.search("colours", image=pictures["3.png"], limit=3)]
     apart = [hit.key for hit in client.search("colours", image=pictures["3.png"], limit=3, near_duplicates=0.98, diversity=0.3)]
     assert apart[0] == near[0] == "3.png" and len(apart) == 3 and apart != near
+    assert [item.key for item in client.items("colours", page_size=3)] == sorted(pictures)
+    assert [item.key for item in client.items("colours", {"n": 4}, with_vectors=True)] == ["4.png"]
     stored = client.get("colours", "3.png")
     assert stored.thumbnail.startswith(b"\xff\xd8") and (stored.width, stored.height) == (8, 8)
 

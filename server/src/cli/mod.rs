@@ -8,6 +8,7 @@ mod collections;
 mod compact;
 mod doctor;
 mod embed;
+mod filter;
 mod generate;
 mod generations;
 mod in_order;
@@ -15,6 +16,7 @@ mod ingest;
 mod input;
 mod jobs;
 mod lines;
+mod list;
 mod npy;
 mod output;
 mod parts;
@@ -77,6 +79,7 @@ enum Command {
     Score(score::Score),
     Caption(caption::Caption),
     Collections(collections::Collections),
+    List(list::List),
     Verify(verify::Verify),
     Repair(repair::Repair),
     Snapshot(snapshot::Snapshot),
@@ -212,6 +215,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Score(command) => command.run(),
         Command::Caption(command) => command.run(&output),
         Command::Collections(command) => command.run(&output),
+        Command::List(command) => command.run(&output),
         Command::Verify(command) => command.run(&output),
         Command::Repair(command) => command.run(&output),
         Command::Snapshot(command) => command.run(&output),

@@ -6,6 +6,7 @@ use clap::Args;
 use fromagerie::{Hit, Query, Spread, Term};
 use serde_json::{Value, json};
 
+use super::filter::FilterArgs;
 use super::npy;
 use super::{DatabaseArgs, Outcome, Output};
 
@@ -30,9 +31,8 @@ pub(super) struct Search {
     /// Only hits with at least this score.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     score_min: Option<f32>,
-    /// Only items whose payload has this value at its top level: JSON, or else a string; may be repeated.
-    #[arg(long = "payload-equals", value_name = "NAME=VALUE", value_parser = named_value)]
-    payload_equals: Vec<(String, Value)>,
+    #[command(flatten)]
+    filter: FilterArgs,
     #[command(flatten)]
     spread: SpreadArgs,
     /// Scan exactly, whatever index there is.
@@ -63,11 +63,6 @@ impl SpreadArgs {
     }
 }
 
-fn named_value(given: &str) -> Result<(String, Value), String> {
-    let (name, value) = given.split_once('=').ok_or_else(|| format!("{given:?} is no NAME=VALUE"))?;
-    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
-}
-
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 struct What {
@@ -96,7 +91,7 @@ impl Search {
             terms: self.what.terms()?,
             exclude: self.exclude.into_iter().collect(),
             score_min: self.score_min,
-            payload_equals: self.payload_equals.into_iter().collect(),
+            payload_equals: self.filter.payload_equals(),
             spread: self.spread.spread(),
             exact: self.exact,
             recall: self.recall,

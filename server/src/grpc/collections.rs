@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use fromagerie::{Collection, Database, NewCollection, Upserted};
 use fromagerie_proto::v1::{self, collection_service_server::CollectionService};
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
@@ -14,6 +15,10 @@ use super::status::{missing, status};
 
 type Answer<T> = Result<Response<T>, Status>;
 
+/// A page of items ends where its answer has so many bytes.
+const PAGE_BYTES: usize = 8 << 20;
+/// Items read for a page before its bytes are looked at.
+const ITEMS_AT_ONCE: usize = 16;
 /// Batches of one ingest stream that may wait for their receipts.
 const BATCHES_WAITING_MAX: usize = 2;
 
@@ -138,6 +143,41 @@ impl CollectionService for Collections {
         let (key, with_features) = (request.key, request.with_features);
         let item = blocking(move |_| collection.require(&key)).await?;
         Ok(Response::new(convert::stored_item(item, with_features)))
+    }
+
+    async fn list_items(&self, request: Request<v1::ListItemsRequest>) -> Answer<v1::ListItemsResponse> {
+        let request = request.into_inner();
+        let collection = self.open(&request.collection).await?;
+        Ok(Response::new(blocking(move |_| items_page(&collection, request)).await?))
+    }
+}
+
+fn items_page(collection: &Collection, request: v1::ListItemsRequest) -> fromagerie::Result<v1::ListItemsResponse> {
+    let size = convert::page_size(request.page_size);
+    let filter = request.payload_equals.map(convert::object).unwrap_or_default();
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    let mut after = request.page_token;
+    // Few are read at a time, so that no more than a page is ever held.
+    loop {
+        let wanted = ITEMS_AT_ONCE.min(size - items.len());
+        let found = collection.list(&after, wanted, &filter)?;
+        let is_last = found.len() < wanted;
+        for item in found {
+            after.clone_from(&item.key);
+            let mut item = convert::stored_item(item, false);
+            item.vector = item.vector.filter(|_| request.with_vectors);
+            if !request.with_thumbnails {
+                item.thumbnail.clear();
+            }
+            bytes += item.encoded_len();
+            items.push(item);
+        }
+        if is_last {
+            return Ok(v1::ListItemsResponse { items, next_page_token: String::new() });
+        }
+        if items.len() == size || bytes >= PAGE_BYTES {
+            return Ok(v1::ListItemsResponse { items, next_page_token: after });
+        }
     }
 }
 

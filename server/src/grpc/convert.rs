@@ -193,7 +193,7 @@ fn wire_value(value: Value) -> prost_types::Value {
     prost_types::Value { kind: Some(kind) }
 }
 
-fn object(fields: prost_types::Struct) -> Map<String, Value> {
+pub(super) fn object(fields: prost_types::Struct) -> Map<String, Value> {
     fields.fields.into_iter().map(|(name, value)| (name, json_value(value))).collect()
 }
 
@@ -210,9 +210,14 @@ fn json_value(value: prost_types::Value) -> Value {
     }
 }
 
+/// How many are on a page, by what was asked for.
+pub(super) fn page_size(asked: u32) -> usize {
+    if asked == 0 { 100 } else { asked.min(1000) as usize }
+}
+
 /// One page of `all`, which is sorted by `name`; the token is the last name of the page before.
 pub(super) fn page<T>(all: Vec<T>, size: u32, token: &str, name: impl Fn(&T) -> &str) -> (Vec<T>, String) {
-    let size = if size == 0 { 100 } else { size.min(1000) as usize };
+    let size = page_size(size);
     let mut rest = all.into_iter().filter(|one| token.is_empty() || name(one) > token);
     let page: Vec<T> = rest.by_ref().take(size).collect();
     let next = match (rest.next(), page.last()) {

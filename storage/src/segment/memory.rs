@@ -77,6 +77,10 @@ impl Chunk {
         Some(self.order[at])
     }
 
+    pub(super) fn row_in_key_order(&self, place: u32) -> Option<u32> {
+        self.order.get(place as usize).copied()
+    }
+
     /// Bytes of heap, near enough for a budget.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.heap_bytes

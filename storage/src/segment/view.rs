@@ -230,6 +230,27 @@ impl SegmentView {
         Ok(row.filter(|&row| self.is_live(row)))
     }
 
+    /// The row at a place in the order of keys, dead ones counted.
+    pub(crate) fn row_in_key_order(&self, place: u32) -> Result<u32, StorageError> {
+        match &self.body {
+            Body::Memory(chunk) => chunk.row_in_key_order(place).ok_or_else(|| self.no_row(place)),
+            Body::Sealed(sealed) => sealed.key_order(place),
+        }
+    }
+
+    /// The place of the first key that is greater than `key`.
+    pub(crate) fn place_behind(&self, key: &str) -> Result<u32, StorageError> {
+        let (mut low, mut high) = (0, self.rows());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.key(self.row_in_key_order(middle)?)? <= key {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
     /// The features of a row without a copy where there need be none.
     pub(crate) fn features_ref(&self, row: u32) -> Result<Option<Cow<'_, [f32]>>, StorageError> {
         match &self.body {
