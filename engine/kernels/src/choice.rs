@@ -80,41 +80,49 @@ fn choose(mut available: Vec<Kernel>, wanted: Option<&str>) -> KernelChoice {
 /// The kind of product, if any, that differs from the reference on the vectors of the check.
 fn wrong_product(kernel: &Kernel) -> Option<&'static str> {
     LENGTHS.into_iter().find_map(|len| {
-        // Two vectors of bytes in which every value occurs, and the largest ones next to each other.
+        // A query and four rows of bytes in which every value occurs, and the largest ones next to each other.
         let bytes = |factor: usize| -> Vec<u8> { (0..len).map(|at| (at * factor + at / 16 * 127) as u8).collect() };
-        let (a, b) = (bytes(127), bytes(129));
+        let (a, rows) = (bytes(127), [129, 131, 133, 135].map(bytes));
         let floats = |bytes: &[u8]| -> Vec<f32> { bytes.iter().map(|byte| f32::from(*byte) / 100.0 - 1.2).collect() };
-        let (x, y) = (floats(&a), floats(&b));
-        let halves: Vec<[u8; 2]> = y.iter().map(|y| f16::from_f32_const(*y).to_le_bytes()).collect();
+        let (x, singles) = (floats(&a), rows.each_ref().map(|row| floats(row)));
+        let half = |x: &f32| f16::from_f32_const(*x).to_le_bytes();
+        let halves = singles.each_ref().map(|row| row.iter().map(half).collect::<Vec<_>>());
         let query: Vec<i8> = signed(&a).iter().map(|x| (*x).max(-i8::MAX)).collect();
         let mut dealt = vec![0; 2 * len];
         int4::prepare(&query, &mut dealt);
 
-        let close = |got: f32, y: &[f32]| (f64::from(got) - reference::dot(&x, y)).abs() <= reference::dot_bound(&x, y);
-        let all_close = |got: f32, four: [f32; 4], y: &[f32]| four == [got; 4] && close(got, y);
-        let equal = |got: i32, four: [i32; 4], want: i64| four == [got; 4] && i64::from(got) == want;
-        let signed_b = signed(&b);
+        let close =
+            |got: f32, row: &[f32]| (f64::from(got) - reference::dot(&x, row)).abs() <= reference::dot_bound(&x, row);
+        let (singles, halves) = (singles.each_ref().map(Vec::as_slice), halves.each_ref().map(Vec::as_slice));
+        let (rows4, rows8) = (rows.each_ref().map(Vec::as_slice), rows.each_ref().map(|row| signed(row)));
+        let (of_singles, of_halves) = (kernel.float32.dot4(&x, singles), kernel.float16.dot4(&x, halves));
+        let (of_8, of_4) = (kernel.int8.dot4(&query, rows8), kernel.int4.dot4(&dealt, rows4));
+        let all = |is_right: &dyn Fn(usize) -> bool| (0..4).all(is_right);
         [
-            ("float32", all_close(kernel.float32.dot(&x, &y), kernel.float32.dot4(&x, [&y; 4]), &y)),
+            (
+                "float32",
+                all(&|n| of_singles[n] == kernel.float32.dot(&x, singles[n]) && close(of_singles[n], singles[n])),
+            ),
             (
                 "float16",
-                all_close(
-                    kernel.float16.dot(&x, &halves),
-                    kernel.float16.dot4(&x, [&halves; 4]),
-                    &reference::widen(&halves),
-                ),
+                all(&|n| {
+                    let wide = reference::widen(halves[n]);
+                    of_halves[n] == kernel.float16.dot(&x, halves[n]) && close(of_halves[n], &wide)
+                }),
             ),
             (
                 "int8",
-                equal(
-                    kernel.int8.dot(&query, signed_b),
-                    kernel.int8.dot4(&query, [signed_b; 4]),
-                    reference::dot_int8(&query, signed_b),
-                ),
+                all(&|n| {
+                    let want = reference::dot_int8(&query, rows8[n]);
+                    [of_8[n], kernel.int8.dot(&query, rows8[n])].map(i64::from) == [want; 2]
+                }),
             ),
             (
                 "int4",
-                equal(kernel.int4.dot(&dealt, &b), kernel.int4.dot4(&dealt, [&b; 4]), reference::dot_int4(&query, &b)),
+                all(&|n| {
+                    let want = reference::dot_int4(&query, rows4[n]);
+                    [of_4[n], kernel.int4.dot(&dealt, rows4[n])].map(i64::from) == [want; 2]
+                }),
             ),
             ("signs", counts_signs(kernel, &query)),
         ]
