@@ -44,7 +44,7 @@ pub struct Query {
     pub exclude: HashSet<String>,
     /// Only hits with at least this cosine.
     pub score_min: Option<f32>,
-    /// Only items whose payload has these values at the top level.
+    /// Only items whose payload has these values at the top level; numbers by what they are worth, so that 1 is 1.0.
     pub payload_equals: Map<String, Value>,
     /// How hits are kept apart; by default they are the nearest, however alike.
     pub spread: Spread,

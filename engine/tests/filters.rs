@@ -115,6 +115,27 @@ fn a_value_that_changes_is_filtered_by_what_it_is_now() {
     }
 }
 
+/// Over the wire all numbers are floats, and tables have floats where people write whole numbers.
+#[test]
+fn numbers_are_what_they_are_worth() {
+    let made = plain(2, NewCollection::default(), Options::default());
+    for (n, value) in [json!(1), json!(1.0), json!(-0.0), json!([2.0]), json!("1"), json!(1.5)].into_iter().enumerate()
+    {
+        made.plain.insert(item(n, &[1.0, 0.0], json!({"v": value}))).unwrap();
+    }
+    let found = |value: Value| {
+        let hits = made.plain.search(asked(&[1.0, 0.0], &json!({"v": value})), 9).unwrap();
+        let mut keys: Vec<String> = hits.into_iter().map(|hit| hit.key).collect();
+        keys.sort();
+        keys.concat()
+    };
+    for is_sealed in [false, true] {
+        let asked = [json!(1), json!(1.0), json!(0), json!([2]), json!("1"), json!(1.5), json!(2)];
+        assert_eq!(asked.map(found), ["01", "01", "2", "3", "4", "5", ""], "sealed: {is_sealed}");
+        made.plain.seal().unwrap();
+    }
+}
+
 #[test]
 fn a_damaged_list_costs_time_and_no_answer() {
     let set = vectors::generated::set(400, DIM, 5);

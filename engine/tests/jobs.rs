@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::{Cellar, cellar, png};
 use fromagerie::{
-    Collection, Database, IngestEvent, IngestJob, Item, Job, JobInput, JobSpec, JobState, NewCollection, ReindexJob,
-    SourceOptions, Thumbnails,
+    Collection, Database, IngestEvent, IngestJob, Item, Job, JobInput, JobSpec, JobState, NewCollection, Options,
+    ReindexJob, SourceOptions, Thumbnails,
 };
 use fromagerie_models::FakeModel;
 
@@ -187,6 +187,56 @@ fn a_sync_removes_nothing_while_it_is_not_known_what_there_is() {
         "a record that is known keeps its item"
     );
     assert!(job.checks[0].passed && rows.get("1").unwrap().is_some() && rows.get("3").unwrap().is_none());
+    let (source, table) = (pictures(cellar.folder.path(), 3), cellar.folder.path().join("table.csv"));
+    run(db, JobSpec::Ingest(ingest_of("pictures", &[&source]))).unwrap();
+    std::fs::write(&table, "key,image\n").unwrap();
+    let job = IngestJob { sync: true, ..ingest_of("pictures", &[&table]) };
+    let job = run(db, JobSpec::Ingest(job)).unwrap();
+    let kept = db.open_collection("pictures").unwrap().len();
+    assert_eq!((job.removed, kept), (0, 3), "a table without a row takes nothing along");
+    assert!(!job.checks[0].passed && job.checks[0].found.contains("no record at all"), "{:?}", job.checks);
+}
+
+/// A record of another version, or a damaged one, is told and can be forgotten, and nobody trips over it.
+#[test]
+fn a_record_that_cannot_be_read_stands_in_nobodys_way() {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let source = pictures(cellar.folder.path(), 2);
+    let bad = run(&cellar.db, JobSpec::Ingest(ingest_of("a", &[&source]))).unwrap().id;
+    let good = run(&cellar.db, JobSpec::Ingest(ingest_of("b", &[&source]))).unwrap().id;
+    let (folder, model) = (cellar.folder, cellar.model);
+    drop(cellar.db);
+    let store = fromagerie_storage::Store::open(folder.path(), fromagerie_storage::StoreOptions::default()).unwrap();
+    let record = String::from_utf8(store.job(&bad).unwrap().unwrap()).unwrap();
+    store.put_job(&bad, record.replace("\"phase\"", "\"stage\"").as_bytes()).unwrap();
+    drop(store);
+    let db = Database::open_with_model(folder.path(), Options::default(), model).unwrap();
+    let ids = |jobs: Vec<Job>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
+    assert_eq!(ids(db.jobs().unwrap()), [good.as_str()]);
+    assert!(db.interrupted_jobs().unwrap().is_empty());
+    let unreadable = db.unreadable_jobs().unwrap();
+    assert!(unreadable.len() == 1 && unreadable[0].1.to_string().contains(&bad), "{unreadable:?}");
+    let again = run(&db, JobSpec::Ingest(ingest_of("a", &[&source]))).unwrap();
+    assert_eq!(again.progress.report.unchanged, 2);
+    db.delete_job(&bad).unwrap();
+    assert!(db.unreadable_jobs().unwrap().is_empty() && db.jobs().unwrap().len() == 2);
+    // What another version did not count yet is nothing.
+    let report: fromagerie::IngestReport = serde_json::from_str(r#"{"found": 3, "seconds": 1.5}"#).unwrap();
+    assert_eq!((report.found, report.unknown), (3, 0));
+}
+
+/// A link that leads nowhere, or back to where it is, is a picture that cannot be read, or nothing.
+#[cfg(unix)]
+#[test]
+fn links_that_lead_nowhere_stop_nothing() {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let source = pictures(cellar.folder.path(), 3);
+    for (to, name) in [("nowhere", "gone.png"), (".", "loop"), ("nowhere", ".#lock"), ("self.png", "self.png")] {
+        std::os::unix::fs::symlink(to, source.join(name)).unwrap();
+    }
+    let report = run(&cellar.db, JobSpec::Ingest(ingest_of("a", &[&source]))).unwrap().progress.report;
+    assert_eq!((report.found, report.written, report.failed), (5, 3, 2));
+    assert_eq!(fromagerie::folder_pictures(&source).unwrap().len(), 5);
 }
 
 /// What a sync has met decides what it removes, so damage there must not pass for a key that was not met.

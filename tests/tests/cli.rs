@@ -271,4 +271,10 @@ fn a_public_address_needs_a_token() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("FROMAGERIE_TOKEN") && stderr.contains("--allow-public"), "{stderr}");
+    for (token, says) in [("", "the token is empty"), ("a b", "no call can carry spaces")] {
+        let mut command = fromagerie(&["serve", "--listen", "0.0.0.0:0", "--token", token, "--db"]);
+        let output = run(command.arg(folder.path().join("cellar")), "");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && stderr.contains(says), "{token:?}: {stderr}");
+    }
 }

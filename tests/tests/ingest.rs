@@ -82,6 +82,18 @@ fn what_cannot_be_is_refused_with_the_remedy() {
     assert!(code == 2 && says.contains("--format"), "{code}: {says}");
     let (code, _, says) = ingest(&db, "c", &[&table], &["--format", "word"]);
     assert!(code == 2 && says.contains("parquet"), "{code}: {says}");
+    // What can be known before is not found wrong after all was read.
+    let rows = folder.path().join("rows.jsonl");
+    std::fs::write(&rows, "{\"key\": \"a\", \"vector\": [1, 2]}\n").unwrap();
+    for (wrong, remedy) in [
+        (&["--sync", "--watch"][..], "--watch follows a folder"),
+        (&["--near-duplicates", "5"], "--near-duplicates is 5"),
+        (&["--report", "/nowhere/at/all"], "--report /nowhere/at/all"),
+    ] {
+        let (code, lines, says) = ingest(&db, "rows", &[&rows], wrong);
+        assert!(code == 2 && says.contains(remedy), "{code}: {says}");
+        assert!(lines.iter().all(|line| line["event"] != "summary"), "nothing was read: {lines:?}");
+    }
 }
 
 #[test]

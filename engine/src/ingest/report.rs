@@ -44,6 +44,7 @@ pub enum IngestEvent<'a> {
 
 /// A finished run. `found` is the sum of `written`, `unchanged`, `skipped` and `failed`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct IngestReport {
     /// Records seen, files that could not be opened among them.
     pub found: usize,

@@ -31,19 +31,22 @@ impl Running<'_> {
     }
 
     /// Removes what the sources do not name, if it is known what they name: a file that was cut off must not take along what
-    /// it had.
+    /// it had, nor one that is empty, as what was not written or not mounted is, everything.
     fn remove_others(&self, collection: &Collection, met: &Seen) -> Result<()> {
-        let unknown = self.active.record.lock().report.unknown;
-        let removed = if unknown == 0 { collection.remove_others(met)? } else { 0 };
+        let report = self.active.record.lock().report;
+        let (unknown, is_empty) = (report.unknown, report.found == 0);
+        let is_known = unknown == 0 && !is_empty;
+        let removed = if is_known { collection.remove_others(met)? } else { 0 };
         let hidden = "hides which records the sources have; mend them and run it again";
         let found = match unknown {
+            _ if is_empty => "nothing was removed: the sources have no record at all".to_owned(),
             0 => format!("{removed} items removed"),
             1 => format!("nothing was removed: a failure {hidden}"),
             _ => format!("nothing was removed: each of {unknown} failures {hidden}"),
         };
         self.change(|record| {
             record.removed = removed;
-            record.checks = vec![Check::new("sync", unknown == 0, found)];
+            record.checks = vec![Check::new("sync", is_known, found)];
         })
     }
 

@@ -52,10 +52,32 @@ impl Database {
         Ok(())
     }
 
-    /// Every job, oldest first.
+    /// Every job, oldest first, but for those whose record cannot be read: [`Database::unreadable_jobs`] has these.
     pub fn jobs(&self) -> Result<Vec<Job>> {
-        let mut jobs = kept::ids(self)?.iter().map(|id| self.job(id)).collect::<Result<Vec<_>>>()?;
+        let mut jobs = self.readable_jobs(&mut Vec::new())?;
         jobs.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)));
+        Ok(jobs)
+    }
+
+    /// Ids of jobs whose record another version wrote or something damaged, and why they cannot be read. They stand in nobody's
+    /// way, and [`Database::delete_job`] forgets them.
+    pub fn unreadable_jobs(&self) -> Result<Vec<(String, Error)>> {
+        let mut unreadable = Vec::new();
+        self.readable_jobs(&mut unreadable)?;
+        Ok(unreadable)
+    }
+
+    fn readable_jobs(&self, unreadable: &mut Vec<(String, Error)>) -> Result<Vec<Job>> {
+        let mut jobs = Vec::new();
+        for id in kept::ids(self)? {
+            match self.job(&id) {
+                Ok(job) => jobs.push(job),
+                // Forgotten meanwhile.
+                Err(Error::UnknownJob { .. }) => {}
+                Err(error @ Error::BadJob { .. }) => unreadable.push((id, error)),
+                Err(error) => return Err(error),
+            }
+        }
         Ok(jobs)
     }
 
@@ -96,8 +118,11 @@ impl Database {
         if self.active_jobs().lock().contains_key(id) {
             return Err(Error::JobRuns { id: id.to_owned() });
         }
-        kept::load(self, id)?;
-        self.store().delete_job(id)?;
+        // One that cannot be read can be forgotten.
+        match kept::load(self, id) {
+            Ok(_) | Err(Error::BadJob { .. }) => self.store().delete_job(id)?,
+            Err(error) => return Err(error),
+        };
         Files::of(self.directory(), id)?.remove();
         Ok(())
     }

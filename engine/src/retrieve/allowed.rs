@@ -12,7 +12,7 @@ use fromagerie_storage::{Location, PayloadLister, SegmentView, Snapshot};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
-use super::payloads::{Lister, Payloads};
+use super::payloads::{Lister, Payloads, are_equal};
 use crate::error::Result;
 use crate::query::{Query, Term};
 
@@ -229,7 +229,8 @@ fn read_all(segment: &SegmentView, filter: &Map<String, Value>) -> Result<Vec<u3
     let mut rows = Vec::new();
     for row in 0..segment.rows() {
         let document = crate::item::Document::read(segment.document(row)?)?;
-        if filter.iter().all(|(name, value)| document.payload.get(name) == Some(value)) {
+        let has = |(name, value)| document.payload.get(name).is_some_and(|stored| are_equal(stored, value));
+        if filter.iter().all(has) {
             rows.push(row);
         }
     }

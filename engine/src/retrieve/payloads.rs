@@ -1,7 +1,8 @@
 //! Which rows of a segment have which values in their payloads: a sorted list, made when the segment is sealed and read
 //! where it is mapped. `docs/FORMAT.md` draws its bytes.
 //!
-//! A value is known by a hash of 128 bits over its name and its JSON text, so a list holds no values and none is compared.
+//! A value is known by a hash of 128 bits over its name and its JSON text, so a list holds no values and none is compared. Numbers
+//! are what they are worth: 1 and 1.0 are one value, as over gRPC, where all numbers are floats.
 
 use fromagerie_storage::{PayloadLister, SegmentView};
 use serde_json::{Map, Value};
@@ -11,12 +12,16 @@ use crate::error::Result;
 use crate::item::Document;
 
 const MAGIC: [u8; 8] = *b"FRMPAYLD";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const HEAD_BYTES: usize = 64;
 /// A value's hash, and where its rows end.
 const ENTRY_BYTES: usize = 20;
 /// Values of all rows together: bounds the heap of a seal at about 800 MB. A segment with more has no list.
 const PLACES_MAX: usize = 32 << 20;
+
+/// The first floats behind all that an i64, and a u64, can hold.
+const I64_END: f64 = 9_223_372_036_854_775_808.0;
+const U64_END: f64 = 18_446_744_073_709_551_616.0;
 
 /// What a value is known by.
 type Name = [u8; 16];
@@ -149,12 +154,27 @@ fn text_of(value: &Value) -> String {
     let text = value.to_string();
     match value {
         Value::String(_) | Value::Null | Value::Bool(_) => text,
-        _ => serde_json::from_str::<Value>(&text).map_or(text, |value| match value.as_f64() {
-            // The two zeros are equal.
-            Some(0.0) if value.is_f64() => "0.0".to_owned(),
-            _ => value.to_string(),
-        }),
+        _ => serde_json::from_str(&text).map_or(text, |value| plain(value).to_string()),
     }
+}
+
+/// The same value with each whole number as an integer.
+fn plain(value: Value) -> Value {
+    match value {
+        Value::Number(number) => match number.as_f64() {
+            Some(x) if number.is_f64() && x.fract() == 0.0 && (-I64_END..I64_END).contains(&x) => (x as i64).into(),
+            Some(x) if number.is_f64() && x.fract() == 0.0 && (0.0..U64_END).contains(&x) => (x as u64).into(),
+            _ => Value::Number(number),
+        },
+        Value::Array(values) => values.into_iter().map(plain).collect(),
+        Value::Object(values) => Value::Object(values.into_iter().map(|(name, value)| (name, plain(value))).collect()),
+        _ => value,
+    }
+}
+
+/// Whether two values are one for a filter.
+pub(super) fn are_equal(a: &Value, b: &Value) -> bool {
+    a == b || text_of(a) == text_of(b)
 }
 
 /// The entry point for fuzzing: a list of as many rows as it claims gives no more places than it has.
@@ -185,8 +205,11 @@ mod tests {
         let list = Payloads::parse(&bytes, 5).unwrap();
         let rows = |name: &str, value: Value| list.rows(name, &value).collect::<Vec<_>>();
         assert_eq!(rows("b", json!("x")), [0, 3]);
-        assert_eq!((rows("a", json!(1)), rows("a", json!(1.0))), (vec![0], vec![2]), "as serde_json compares them");
-        assert_eq!((rows("a", json!(0.0)), rows("a", json!([1, {"c": 2}]))), (vec![3], vec![4]));
+        assert_eq!((rows("a", json!(1)), rows("a", json!(1.0))), (vec![0, 2], vec![0, 2]), "worth the same");
+        assert_eq!((rows("a", json!(0)), rows("a", json!([1.0, {"c": 2.0}]))), (vec![3], vec![4]));
+        assert!(are_equal(&json!({"a": [1e3]}), &json!({"a": [1000]})) && !are_equal(&json!(1), &json!("1")));
+        assert!(are_equal(&json!(u64::MAX), &json!(u64::MAX)) && !are_equal(&json!(u64::MAX), &json!(u64::MAX - 1)));
+        assert!(are_equal(&json!(1u64 << 63), &json!(I64_END)) && !are_equal(&json!(1.5), &json!(1)));
         assert_eq!((rows("b", json!("y")), rows("c", json!("x"))), (vec![], vec![]));
         assert!(Payloads::parse(&bytes, 4).is_none(), "of another segment");
     }

@@ -81,6 +81,13 @@ impl Chat {
         if keep && !db.sessions()?.contains(&name) {
             db.create_session(&self.collection, Some(&name))?;
         }
+        let of = db.session(&name)?.collection;
+        if db.open_collection(&of)?.name() != db.open_collection(&self.collection)?.name() {
+            let asked = &self.collection;
+            let problem =
+                format!("session {name:?} is over the collection {of:?}, not {asked:?}: name that, or another session");
+            return Err(UsageError(problem).into());
+        }
         let outcome = if output.is_json() { self.program(&db, &name, output) } else { self.person(&db, &name, output) };
         if !keep {
             db.delete_session(&name)?;

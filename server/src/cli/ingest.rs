@@ -11,6 +11,7 @@ use fromagerie::{IngestJob, IngestReport, Job, JobSpec, Thumbnails, VectorType};
 use serde_json::json;
 
 use super::input::InputArgs;
+use super::output::{UsageError, is_users_fault};
 use super::{DatabaseArgs, Outcome, Output};
 
 /// Put pictures or vectors from any source into a collection.
@@ -97,6 +98,7 @@ Exit codes: 0 all in, 1 some records left out, 2 the user's fault, 3 ours.";
 
 impl Ingest {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
+        self.check()?;
         let db = self.database.open(true)?;
         let spec = JobSpec::Ingest(IngestJob {
             collection: self.collection.clone(),
@@ -111,7 +113,10 @@ impl Ingest {
             None => db.start_job(spec)?,
         };
         let ended = super::jobs::run(&db, &job.id, output);
-        if ended.is_err() && db.job(&job.id)?.progress.report.found == 0 {
+        if let Err(error) = &ended
+            && is_users_fault(error)
+            && db.job(&job.id)?.progress.report.found == 0
+        {
             // It never began: what is wrong is with the command, and there is nothing to go on with.
             db.delete_job(&job.id)?;
         }
@@ -145,6 +150,23 @@ impl Ingest {
         }
         let partly = report.failed > 0 || job.state != fromagerie::JobState::Succeeded;
         Ok(if partly { Outcome::Partly } else { Outcome::Done })
+    }
+}
+
+impl Ingest {
+    /// Looks at what would otherwise be found wrong only after all was read.
+    fn check(&self) -> anyhow::Result<()> {
+        if let Some(score) = self.near_duplicates.filter(|score| !(*score > 0.0 && *score <= 1.0)) {
+            let problem = format!("--near-duplicates is {score}; it must be above 0 and at most 1");
+            return Err(UsageError(problem).into());
+        }
+        if self.watch {
+            super::watch::folder(&self.sources)?;
+        }
+        if let Some(path) = &self.report {
+            File::create(path).map_err(|error| UsageError(format!("--report {}: {error}", path.display())))?;
+        }
+        Ok(())
     }
 }
 

@@ -30,8 +30,8 @@ struct Place {
     /// The database's directory; beside a process that has it open, jobs are read, paused and cancelled.
     #[arg(long, value_name = "DIR", env = "FROMAGERIE_DB", global = true)]
     db: Option<std::path::PathBuf>,
-    /// A server's address, such as 127.0.0.1:50051; its token is FROMAGERIE_TOKEN.
-    #[arg(long, value_name = "ADDRESS", global = true, conflicts_with = "db")]
+    /// A server's address, such as 127.0.0.1:50051, in the place of a directory; its token is FROMAGERIE_TOKEN.
+    #[arg(long, value_name = "ADDRESS", global = true)]
     server: Option<String>,
 }
 
@@ -104,7 +104,16 @@ fn of_server(what: &What, address: &str, output: &Output) -> anyhow::Result<Outc
 fn of_directory(what: &What, database: &DatabaseArgs, output: &Output) -> anyhow::Result<Outcome> {
     let reading = || database.open_read_only();
     match what {
-        What::List => list(reading()?.jobs()?.into_iter().map(job_message).collect(), output),
+        What::List => {
+            let db = reading()?;
+            for (id, error) in db.unreadable_jobs()? {
+                output.line(
+                    &error.to_string(),
+                    &json!({"event": "unreadable", "id": id, "message": error.to_string()}),
+                )?;
+            }
+            list(db.jobs()?.into_iter().map(job_message).collect(), output)
+        }
         What::Show(Id { id }) => {
             tell(&job_message(reading()?.job(id)?), output)?;
             Ok(Outcome::Done)

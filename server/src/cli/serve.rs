@@ -1,6 +1,7 @@
 //! `fromagerie serve`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -29,7 +30,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
-        grpc::check_address(self.listen, self.token.is_some(), self.allow_public)?;
+        grpc::check_address(self.listen, self.token.as_deref(), self.allow_public)?;
         let db = self.database.open(true)?;
         // A server whose model cannot be loaded should say so now. One without a bundle serves vectors.
         let model = match db.model() {
@@ -46,6 +47,7 @@ impl Serve {
                 .await
                 .map_err(|e| UsageError(format!("cannot listen on {}: {e}", self.listen)))?;
             let address = listener.local_addr()?;
+            grpc::go_on(&db)?;
             output.line(
                 &format!("listening on {address}"),
                 &json!({"event": "listening", "address": address.to_string(), "model": model}),
@@ -53,27 +55,12 @@ impl Serve {
             if model.is_none() {
                 tracing::warn!("no bundle: serving collections of vectors only");
             }
-            grpc::serve(db, listener, self.token, stopped()).await.context("the server failed")
+            grpc::serve(db, listener, self.token).await.context("the server failed")
         })?;
+        // What still computes has learned that nobody waits any more.
+        runtime.shutdown_timeout(Duration::from_secs(1));
         // Whoever read the address may have stopped reading long ago.
         let _ = output.line("stopped", &json!({"event": "stopped"}));
         Ok(Outcome::Done)
-    }
-}
-
-/// Ready on the first interrupt or termination.
-async fn stopped() {
-    use tokio::signal;
-    let terminated = async {
-        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = signal::ctrl_c() => {}
-        () = terminated => {}
     }
 }

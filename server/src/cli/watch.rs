@@ -4,7 +4,7 @@
 //! as it is for one look, so that a file that is still being written is left to be finished.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +17,15 @@ use super::{Outcome, Output};
 /// What tells that a picture, or the text beside it, is another than before.
 type State = BTreeMap<String, (u64, Option<SystemTime>, Option<SystemTime>)>;
 
+/// The one folder that can be followed.
+pub(super) fn folder(sources: &[PathBuf]) -> anyhow::Result<&Path> {
+    match sources {
+        [folder] if folder.is_dir() => Ok(folder),
+        [other] => Err(UsageError(format!("--watch follows a folder, and {} is none", other.display())).into()),
+        _ => Err(UsageError("--watch follows one folder of pictures".to_owned()).into()),
+    }
+}
+
 /// Follows the folder until the process is stopped.
 pub(super) fn follow(
     collection: &Collection,
@@ -24,12 +33,7 @@ pub(super) fn follow(
     every: Duration,
     output: &Output,
 ) -> anyhow::Result<Outcome> {
-    let [folder] = input.sources.as_slice() else {
-        return Err(UsageError("--watch follows one folder of pictures".to_owned()).into());
-    };
-    if !folder.is_dir() {
-        return Err(UsageError(format!("--watch follows a folder, and {} is none", folder.display())).into());
-    }
+    let folder = folder(&input.sources)?;
     output.line(
         &format!("following {}", folder.display()),
         &json!({"event": "following", "folder": folder.display().to_string()}),

@@ -15,12 +15,12 @@ mod jobs;
 mod models;
 mod search;
 mod status;
+mod stop;
 mod token;
 
 pub(crate) use client::{JobClient, ServerError};
 pub(crate) use convert_job::job as job_message;
 
-use std::future::Future;
 use std::net::SocketAddr;
 
 use fromagerie::Database;
@@ -35,6 +35,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+pub(crate) use jobs::go_on;
+
 /// Largest message in either direction: a batch of pictures fits, a mistake does not fill memory.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -43,43 +45,47 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// Who may come in.
+/// Why nobody may come in.
 #[derive(Debug)]
 pub(crate) enum ListenError {
-    /// An address that others can reach, and no token that would keep them out.
-    PublicWithoutToken(SocketAddr),
+    /// A public address, and no token.
+    Unguarded(SocketAddr),
+    EmptyToken,
+    BadToken,
 }
 
 impl std::fmt::Display for ListenError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ListenError::PublicWithoutToken(address) = self;
-        write!(
-            f,
-            "{address} can be reached from other machines, and no token is asked for: set FROMAGERIE_TOKEN, listen on \
-             127.0.0.1, or say --allow-public if something else keeps strangers out"
-        )
+        match self {
+            ListenError::Unguarded(address) => write!(
+                f,
+                "{address} can be reached from other machines, and no token is asked for: set FROMAGERIE_TOKEN, listen on \
+                 127.0.0.1, or say --allow-public if something else keeps strangers out"
+            ),
+            ListenError::EmptyToken => f.write_str("the token is empty: set FROMAGERIE_TOKEN to a secret, or unset it"),
+            ListenError::BadToken => {
+                f.write_str("a token has letters, digits and signs alone: no call can carry spaces or other characters")
+            }
+        }
     }
 }
 
 impl std::error::Error for ListenError {}
 
-/// Refuses a public address without a token, unless that was asked for.
-pub(crate) fn check_address(address: SocketAddr, has_token: bool, allow_public: bool) -> Result<(), ListenError> {
-    if address.ip().is_loopback() || has_token || allow_public {
-        return Ok(());
+/// Refuses a token that protects nothing or that no call can carry, and a public address without one, unless that was asked
+/// for.
+pub(crate) fn check_address(address: SocketAddr, token: Option<&str>, allow_public: bool) -> Result<(), ListenError> {
+    match token {
+        Some("") => Err(ListenError::EmptyToken),
+        Some(token) if !token.bytes().all(|byte| byte.is_ascii_graphic()) => Err(ListenError::BadToken),
+        None if !address.ip().is_loopback() && !allow_public => Err(ListenError::Unguarded(address)),
+        _ => Ok(()),
     }
-    Err(ListenError::PublicWithoutToken(address))
 }
 
-/// Serves `db` on `listener` until `stop` is ready, then finishes what is under way.
-pub(crate) async fn serve(
-    db: Database,
-    listener: TcpListener,
-    token: Option<String>,
-    stop: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
+/// Serves `db` on `listener` until a signal, and then what is under way for a while: see [`stop`].
+pub(crate) async fn serve(db: Database, listener: TcpListener, token: Option<String>) -> anyhow::Result<()> {
     let guard = token::Guard::new(token);
-    jobs::go_on(&db)?;
     let collections = CollectionServiceServer::new(collections::Collections::new(db.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -115,7 +121,7 @@ pub(crate) async fn serve(
 
     // Without it, an answer of more than one packet waits for the client's delayed acknowledgement: 40 ms.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    Server::builder()
+    let router = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .add_service(health_service)
@@ -126,8 +132,11 @@ pub(crate) async fn serve(
         .add_service(InterceptedService::new(dialogue, guard.clone()))
         .add_service(InterceptedService::new(models, guard.clone()))
         .add_service(InterceptedService::new(jobs, guard.clone()))
-        .add_service(InterceptedService::new(admin, guard))
-        .serve_with_incoming_shutdown(incoming, stop)
-        .await?;
-    Ok(())
+        .add_service(InterceptedService::new(admin, guard));
+    stop::until_signalled(|stopped| {
+        router.serve_with_incoming_shutdown(incoming, async {
+            let _ = stopped.await;
+        })
+    })
+    .await
 }

@@ -94,10 +94,23 @@ impl Source for Folder {
 pub(crate) fn walk(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut pictures = Vec::new();
     for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
-        let entry = entry.map_err(|error| Error::File {
-            path: error.path().unwrap_or(folder).to_owned(),
-            source: error.into_io_error().unwrap_or_else(|| std::io::Error::other("a link that leads back to itself")),
-        })?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            // A link that leads nowhere, or back to where it is, hides no picture that is not elsewhere; of the name of one it is
+            // a picture that cannot be read.
+            Err(error) if error.depth() > 0 && error.path().is_some_and(Path::is_symlink) => {
+                let path = error.path().unwrap_or(folder);
+                if is_picture(path) {
+                    pictures.push((key_within(folder, path), path.to_owned()));
+                }
+                continue;
+            }
+            Err(error) => {
+                let (path, looped) = (error.path().unwrap_or(folder).to_owned(), "a link that leads back to itself");
+                let source = error.into_io_error().unwrap_or_else(|| std::io::Error::other(looped));
+                return Err(Error::File { path, source });
+            }
+        };
         if entry.file_type().is_file() && is_picture(entry.path()) {
             pictures.push((key_within(folder, entry.path()), entry.path().to_owned()));
         }
