@@ -235,6 +235,9 @@ impl Collection {
         if let Some(recall) = query.recall.filter(|recall| !(0.8..=0.999).contains(recall)) {
             return Err(Error::OutOfRange { name: "recall", value: recall.to_string(), allowed: "0.8 to 0.999" });
         }
+        if let Some(least) = query.score_min.filter(|least| !(-1.0..=1.0).contains(least)) {
+            return Err(Error::OutOfRange { name: "score_min", value: least.to_string(), allowed: "-1 to 1" });
+        }
         query.spread.check()?;
         let exact = query.exact || self.settings.index == IndexKind::Flat;
         let ask = Ask { vector, unlike, limit, query, exact, cancelled, memory: Some(self.usage.memory()) };

@@ -255,7 +255,7 @@ pub enum Error {
         id: String,
     },
     /// The job ended, so there is nothing to pause, to cancel or to go on with.
-    #[error("job {id:?} has {state} and cannot be gone on with; start another")]
+    #[error("job {id:?} is over ({state}): there is nothing to pause, to cancel or to go on with; start another")]
     JobEnded {
         /// The job.
         id: String,
@@ -263,7 +263,7 @@ pub enum Error {
         state: &'static str,
     },
     /// A job's record that this version cannot read.
-    #[error("job {id:?} cannot be read: {problem}; delete it and start another")]
+    #[error("job {id:?} cannot be read: {problem}; `fromagerie jobs delete` forgets it")]
     BadJob {
         /// The job.
         id: String,

@@ -41,7 +41,13 @@ impl Caption {
         let options =
             CaptionOptions { question: self.question, tokens_max: self.max_tokens, ..CaptionOptions::default() };
         output.text("image\tcaption\n")?;
-        let one = |path: PathBuf| Ok((caption_of(&loaded, &path, &options)?, path));
+        let one = |path: PathBuf| {
+            if !output.is_json() && path.to_string_lossy().contains(['\t', '\n', '\r']) {
+                let problem = "a table has no room for a name with tabs or line breaks: use --json";
+                return Err(UsageError(format!("{:?}: {problem}", path.display().to_string())).into());
+            }
+            Ok((caption_of(&loaded, &path, &options)?, path))
+        };
         let told = in_order(self.pictures.into_iter(), self.parallel, one, output, |(caption, path)| {
             let file = path.display().to_string();
             output.line(&format!("{file}\t{caption}"), &json!({"file": file, "caption": caption}))

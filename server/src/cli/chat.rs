@@ -1,6 +1,6 @@
 //! `fromagerie chat`.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, IsTerminal};
 use std::path::Path;
 
 use clap::Args;
@@ -96,18 +96,20 @@ impl Chat {
     }
 
     fn person(&self, db: &Database, session: &str, output: &Output) -> anyhow::Result<Outcome> {
-        output.text(HELP)?;
-        let (mut parts, mut force) = (Vec::new(), false);
+        if io::stdin().is_terminal() {
+            output.text(HELP)?;
+        }
+        let (mut parts, mut force, mut outcome) = (Vec::new(), false, Outcome::Done);
         loop {
             output.text("\nyou> ")?;
             let mut line = String::new();
             if io::stdin().lock().read_line(&mut line)? == 0 || (line.trim().is_empty() && parts.is_empty()) {
-                return Ok(Outcome::Done);
+                return Ok(outcome);
             }
             match line.trim().split_once(' ').unwrap_or((line.trim(), "")) {
                 ("/image", file) => match read_image(Path::new(file.trim())) {
                     Ok(part) => parts.push(part),
-                    Err(error) => output.text(&format!("{error}\n"))?,
+                    Err(error) => output.error(&error),
                 },
                 ("/force", _) => force = true,
                 _ => {
@@ -116,7 +118,8 @@ impl Chat {
                     }
                     // A turn that cannot be answered is no reason to end the conversation.
                     if let Err(error) = self.turn(db, session, std::mem::take(&mut parts), force, output) {
-                        output.text(&format!("{error}\n"))?;
+                        output.error(&error);
+                        outcome = Outcome::Partly;
                     }
                     force = false;
                 }

@@ -193,13 +193,16 @@ fn summary(report: &IngestReport, job: &Job, groups: usize) -> String {
     };
     add(report.unchanged, "there already");
     add(report.duplicates, "with the same bytes as another");
-    add(report.failed + report.skipped, "skipped");
+    add(report.failed, "left out");
+    add(report.skipped, "duplicates left out");
     add(job.removed as usize, "removed");
     add(groups, "groups that look alike");
     for check in job.checks.iter().filter(|check| !check.passed) {
         text += &format!("; {}", check.found);
     }
-    if job.state != fromagerie::JobState::Succeeded {
+    if job.state == fromagerie::JobState::Cancelled {
+        text += "; it was cancelled, and what was written stays";
+    } else if job.state != fromagerie::JobState::Succeeded {
         text += &format!("; it is {}: go on with `fromagerie jobs resume {}`", job.state.name(), job.id);
     }
     text

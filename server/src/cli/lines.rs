@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead};
 
+use anyhow::Context;
 use clap::Args;
 use fromagerie::LoadedModel;
 use serde_json::{Value, json};
@@ -35,9 +36,13 @@ impl Lines {
                 let is_lost = matches!(line, Err(error) if error.kind() != io::ErrorKind::InvalidData);
                 !std::mem::replace(&mut is_broken, is_lost)
             })
-            .filter(|line| line.as_ref().map_or(true, |line| !line.trim().is_empty()));
+            .zip(1_u64..)
+            .filter(|(line, _)| line.as_ref().map_or(true, |line| !line.trim().is_empty()));
         let output = Output::new(true);
-        let answered = |line: io::Result<String>| one(&loaded, &line?);
+        let answered = |(line, number): (io::Result<String>, u64)| {
+            let answer = line.map_err(Into::into).and_then(|line| one(&loaded, line.trim_start_matches('\u{feff}')));
+            answer.with_context(|| format!("input line {number}"))
+        };
         let told = in_order(lines, self.parallel, answered, &output, |value| output.value(&value))?;
         let prompts = told.answered + told.failed;
         output.value(&json!({"event": "summary", "prompts": prompts, "failed": told.failed}))?;

@@ -1,5 +1,6 @@
 //! What commands print: lines for people, or JSON for programs. The only place that writes to standard output.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 
 use fromagerie::Error;
@@ -41,7 +42,7 @@ impl Output {
         if self.json {
             return Ok(());
         }
-        write_now(text)
+        write_now(&visible(text))
     }
 
     /// For programs only.
@@ -60,8 +61,18 @@ impl Output {
         }
         let reason = error.downcast_ref::<Error>().map_or("USAGE", Error::reason);
         let _ = self.value(&json!({"error": {"reason": reason, "message": text}}));
-        let _ = writeln!(io::stderr(), "fromagerie: {text}");
+        let _ = writeln!(io::stderr(), "fromagerie: {}", visible(&text));
     }
+}
+
+/// Keys, captions and names are strangers': what would steer a terminal is shown as what it is.
+fn visible(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(steers) {
+        return text.into();
+    }
+    let shown = |c: char| if steers(c) { c.escape_default().collect::<String>() } else { c.to_string() };
+    text.chars().map(shown).collect::<String>().into()
 }
 
 fn write_now(text: &str) -> io::Result<()> {
@@ -82,5 +93,16 @@ pub(super) fn is_users_fault(error: &anyhow::Error) -> bool {
         None => {
             error.is::<UsageError>() || error.is::<crate::grpc::ListenError>() || error.is::<crate::grpc::ServerError>()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_steer_a_terminal_is_shown() {
+        assert_eq!(visible("key\tof \u{e9}t\u{e9}\n"), "key\tof \u{e9}t\u{e9}\n");
+        assert_eq!(visible("a\u{1b}[2Jb\r\u{9b}c"), "a\\u{1b}[2Jb\\r\\u{9b}c");
     }
 }

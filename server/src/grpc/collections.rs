@@ -78,8 +78,12 @@ impl CollectionService for Collections {
     async fn set_alias(&self, request: Request<v1::SetAliasRequest>) -> Answer<v1::Alias> {
         let alias = request.into_inner().alias.ok_or_else(|| missing("alias", "its name and its collection"))?;
         let (db, wanted) = (self.db.clone(), alias.clone());
-        blocking(move |_| db.set_alias(&wanted.name, &wanted.collection)).await?;
-        Ok(Response::new(alias))
+        // What an alias names in its turn is what is stored.
+        let stored = blocking(move |_| {
+            db.set_alias(&wanted.name, &wanted.collection)?;
+            Ok(db.open_collection(&wanted.collection)?.name().to_owned())
+        });
+        Ok(Response::new(v1::Alias { collection: stored.await?, ..alias }))
     }
 
     async fn list_aliases(&self, _: Request<v1::ListAliasesRequest>) -> Answer<v1::ListAliasesResponse> {

@@ -78,6 +78,21 @@ fn names_in_a_tar_are_keys_and_nothing_else() {
 }
 
 #[test]
+fn a_sample_that_comes_again_right_behind_itself_is_no_part_of_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("twice.tar");
+    let bytes = std::fs::read(fixture("wds-00001.tar")).unwrap();
+    // The first sample is 4096 bytes; then the whole shard, which begins with it.
+    std::fs::write(&path, [&bytes[..4096], &bytes].concat()).unwrap();
+    let keys = |path: &Path| -> Vec<String> {
+        let records = all(open(path, &SourceOptions::default(), Position::default()).unwrap());
+        records.into_iter().map(|record| record.unwrap().key).collect()
+    };
+    let (once, twice) = (keys(&fixture("wds-00001.tar")), keys(&path));
+    assert_eq!(twice, [&once[..1], &once].concat());
+}
+
+#[test]
 fn a_tar_that_was_cut_off_says_where_and_loses_nothing_before() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cut.tar");

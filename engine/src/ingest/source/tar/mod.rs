@@ -65,7 +65,8 @@ impl Source for Tar {
         let mut read = sample.take(&first, &mut self.members);
         let mut members = 1;
         while let Some(member) = self.member() {
-            if sample::split(&member.name).0 != sample.key {
+            // A name that comes again begins another sample, as in a shard that was appended to itself.
+            if sample::split(&member.name).0 != sample.key || sample.has(&member) {
                 self.ahead = Some(member);
                 break;
             }

@@ -22,6 +22,8 @@ pub(super) struct Sample {
     caption: Option<String>,
     payload: Map<String, Value>,
     class: Option<Value>,
+    /// Names of all members so far.
+    names: Vec<String>,
     /// Endings of the members that were passed over.
     others: Vec<String>,
 }
@@ -40,8 +42,14 @@ impl Sample {
         Sample { key: key.to_owned(), ..Sample::default() }
     }
 
+    /// Whether a member of this very name is in it.
+    pub(super) fn has(&self, member: &Member) -> bool {
+        self.names.contains(&member.name)
+    }
+
     /// Adds a member, reading it when it is wanted.
     pub(super) fn take(&mut self, member: &Member, members: &mut Members) -> Result<(), SourceError> {
+        self.names.push(member.name.clone());
         let ending = split(&member.name).1.to_ascii_lowercase();
         let is_picture = PICTURE_ENDINGS.contains(&ending.as_str());
         if !member.is_plain {
