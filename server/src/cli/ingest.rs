@@ -164,7 +164,9 @@ impl Ingest {
             super::watch::folder(&self.sources)?;
         }
         if let Some(path) = &self.report {
-            File::create(path).map_err(|error| UsageError(format!("--report {}: {error}", path.display())))?;
+            // What is there stays until there is something to write.
+            let opened = File::options().create(true).append(true).open(path);
+            opened.map_err(|error| UsageError(format!("--report {}: {error}", path.display())))?;
         }
         Ok(())
     }
