@@ -225,18 +225,23 @@ fn a_record_that_cannot_be_read_stands_in_nobodys_way() {
     assert_eq!((report.found, report.unknown), (3, 0));
 }
 
-/// A link that leads nowhere, or back to where it is, is a picture that cannot be read, or nothing.
+/// A link that leads nowhere is a picture that cannot be read when it has the name of one; else it may be a folder that is not
+/// mounted, and a sync must not empty what came from there.
 #[cfg(unix)]
 #[test]
-fn links_that_lead_nowhere_stop_nothing() {
+fn links_that_lead_nowhere_are_failures_and_take_nothing_along() {
     let (cellar, _) = cellar(FakeModel::new(), &[]);
     let source = pictures(cellar.folder.path(), 3);
-    for (to, name) in [("nowhere", "gone.png"), (".", "loop"), ("nowhere", ".#lock"), ("self.png", "self.png")] {
+    for (to, name) in [("nowhere", "gone.png"), (".", "loop"), ("self.png", "self.png")] {
         std::os::unix::fs::symlink(to, source.join(name)).unwrap();
     }
     let report = run(&cellar.db, JobSpec::Ingest(ingest_of("a", &[&source]))).unwrap().progress.report;
     assert_eq!((report.found, report.written, report.failed), (5, 3, 2));
     assert_eq!(fromagerie::folder_pictures(&source).unwrap().len(), 5);
+    std::os::unix::fs::symlink("nowhere", source.join("unmounted")).unwrap();
+    let error = run(&cellar.db, JobSpec::Ingest(IngestJob { sync: true, ..ingest_of("a", &[&source]) })).unwrap_err();
+    assert!(error.to_string().contains("a link that leads nowhere"), "{error}");
+    assert_eq!(cellar.db.open_collection("a").unwrap().len(), 3);
 }
 
 /// What a sync has met decides what it removes, so damage there must not pass for a key that was not met.

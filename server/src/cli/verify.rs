@@ -11,7 +11,7 @@ use super::{FilesArgs, Outcome, Output};
 /// Read every stored byte and report damage.
 ///
 /// Damage is named by file and offset, with what it costs. Graphs and lists of payloads are also compared with their rows:
-/// one that cannot be used, as of another version, loses nothing, but makes searches slower.
+/// one that cannot be used, as of another version, loses no item, but searches are slower or find less.
 ///
 /// Reads collections, aliases, sessions and jobs, and changes nothing. Beside a process that has the database open, use
 /// --read-only: sessions and jobs are that process's alone, and are not read then.
@@ -66,7 +66,7 @@ impl Verify {
 fn tell_unfit(part: &UnfitPart, output: &Output) -> std::io::Result<()> {
     let name = &part.collection;
     let text = format!(
-        "unfit: {part}\n  nothing is lost, but searches are slower; `fromagerie compact --db DIR --collection {name} --rebuild` \
+        "unfit: {part}\n  no item is lost, but searches are slower or find less; `fromagerie compact --db DIR --collection {name} --rebuild` \
          makes it anew"
     );
     output.line(

@@ -96,18 +96,22 @@ pub(crate) fn walk(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
         let entry = match entry {
             Ok(entry) => entry,
-            // A link that leads nowhere, or back to where it is, hides no picture that is not elsewhere; of the name of one it is
-            // a picture that cannot be read.
-            Err(error) if error.depth() > 0 && error.path().is_some_and(Path::is_symlink) => {
-                let path = error.path().unwrap_or(folder);
-                if is_picture(path) {
-                    pictures.push((key_within(folder, path), path.to_owned()));
-                }
-                continue;
-            }
+            // A link back to a folder that it is in: all behind it is met elsewhere.
+            Err(error) if error.loop_ancestor().is_some() => continue,
             Err(error) => {
-                let (path, looped) = (error.path().unwrap_or(folder).to_owned(), "a link that leads back to itself");
-                let source = error.into_io_error().unwrap_or_else(|| std::io::Error::other(looped));
+                let path = error.path().unwrap_or(folder).to_owned();
+                let is_link = error.depth() > 0 && path.is_symlink();
+                if is_link && is_picture(&path) {
+                    // A picture that cannot be read: told with its key when its turn comes.
+                    pictures.push((key_within(folder, &path), path));
+                    continue;
+                }
+                // It may stand for a folder that is not mounted: a sync must not take that for an empty one.
+                let nowhere = "a link that leads nowhere, and nobody knows what lies behind it: mend it or remove it";
+                let source = match error.into_io_error() {
+                    Some(error) if !is_link => error,
+                    _ => std::io::Error::other(nowhere),
+                };
                 return Err(Error::File { path, source });
             }
         };
