@@ -288,6 +288,12 @@ pub enum StorageError {
         /// Largest value in bytes.
         limit: usize,
     },
+    /// A batch was made from what a key no longer has.
+    #[error("`{key}` was written by somebody else meanwhile: read it and try again")]
+    Changed {
+        /// The key.
+        key: String,
+    },
     /// A row was asked for that the segment does not have.
     #[error("segment {segment} has {rows} rows, row {row} asked for")]
     NoSuchRow {

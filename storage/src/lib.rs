@@ -40,6 +40,7 @@ mod segment;
 mod snapshot;
 mod store;
 mod verify;
+mod version;
 
 pub use batch::{Batch, CollectionSpec, Document, KEY_BYTES_MAX, Op, Receipt, Record, VectorType};
 pub use collection::{Collection, CollectionStats, CompactReport, PartBytes};
@@ -53,6 +54,7 @@ pub use segment::{InOrder, PayloadLister, SegmentBuilder, SegmentView, Source, T
 pub use snapshot::{Location, Snapshot};
 pub use store::{BuilderOf, CollectionInfo, DamagedCollection, OpenNote, Store, StoreOptions};
 pub use verify::VerifyReport;
+pub use version::Version;
 
 #[cfg(target_endian = "big")]
 compile_error!("files are little-endian and mapped as they are: a big-endian host cannot read them");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::batch::Document;
 use crate::error::StorageError;
 use crate::segment::SegmentView;
+use crate::version::Version;
 
 /// Where an item is in a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +68,14 @@ impl Snapshot {
             }
         }
         Ok(None)
+    }
+
+    /// Which record a key has, for [`Collection::write_held_to`](crate::Collection::write_held_to).
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn version(&self, key: &str) -> Result<Version, StorageError> {
+        Version::of(key, self.segments().iter())
     }
 
     /// The keys and documents of some rows, in their order. Faster than one after the other: memory is asked for all of them

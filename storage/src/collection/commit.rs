@@ -15,8 +15,9 @@ use crate::batch::{Batch, Receipt};
 use crate::error::StorageError;
 use crate::journal::append::AppendError;
 use crate::journal::record;
+use crate::version::Version;
 
-use super::rows::Plan;
+use super::rows::{Plan, Rows};
 use super::{Inner, State};
 
 type Answer = Result<Receipt, StorageError>;
@@ -58,6 +59,8 @@ impl Slot {
 /// A batch that waits to be committed.
 struct Pending {
     batch: Batch,
+    /// What it was made from.
+    versions: Vec<Version>,
     payload: Vec<u8>,
     slot: Arc<Slot>,
 }
@@ -124,10 +127,10 @@ impl Inner {
     }
 
     /// Commits a checked batch, together with whatever else is queued.
-    pub(super) fn commit_one(&self, batch: Batch) -> Answer {
+    pub(super) fn commit_one(&self, batch: Batch, versions: Vec<Version>) -> Answer {
         let payload = record::encode_batch(&batch, self.spec.vector_type)?;
         let slot = Arc::new(Slot::default());
-        let pending = Pending { batch, payload, slot: slot.clone() };
+        let pending = Pending { batch, versions, payload, slot: slot.clone() };
         let leads = self.queue.lock().join(Waiting::Batch(pending));
         if !leads && let Turn::Done(answer) = slot.wait() {
             return answer;
@@ -250,6 +253,7 @@ impl Drop for Lead<'_> {
 fn prepare(state: &State, group: Vec<Pending>) -> (Vec<(Pending, Plan)>, Vec<Pending>, Vec<u8>) {
     let (mut planned, mut repeats, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     let mut ids = HashSet::new();
+    let mut touched = Touched::of(&group);
     let seed = state.journal.identity.seed();
     for pending in group {
         if let Some(id) = &pending.batch.request_id
@@ -258,8 +262,10 @@ fn prepare(state: &State, group: Vec<Pending>) -> (Vec<(Pending, Plan)>, Vec<Pen
             repeats.push(pending);
             continue;
         }
-        match state.rows.plan(&pending.batch) {
+        let unchanged = touched.check(&state.rows, &pending.versions);
+        match unchanged.and_then(|()| state.rows.plan(&pending.batch)) {
             Ok(plan) => {
+                touched.add(&pending.batch);
                 ids.extend(pending.batch.request_id.clone());
                 let sequence = state.sequence + 1 + planned.len() as u64;
                 record::push(&mut bytes, seed, sequence, state.journal.durable, &pending.payload);
@@ -269,4 +275,30 @@ fn prepare(state: &State, group: Vec<Pending>) -> (Vec<(Pending, Plan)>, Vec<Pen
         }
     }
     (planned, repeats, bytes)
+}
+
+/// The keys that batches of a group write, where one of them is held to what keys had before.
+struct Touched(Option<HashSet<String>>);
+
+impl Touched {
+    fn of(group: &[Pending]) -> Touched {
+        Touched(group.iter().any(|pending| !pending.versions.is_empty()).then(HashSet::new))
+    }
+
+    fn add(&mut self, batch: &Batch) {
+        if let Touched(Some(keys)) = self {
+            keys.extend(batch.ops.iter().map(|op| op.key().to_owned()));
+        }
+    }
+
+    /// Whether keys have what they had, and none is written by a batch that comes first.
+    fn check(&self, rows: &Rows, versions: &[Version]) -> Result<(), StorageError> {
+        for version in versions {
+            let is_touched = self.0.as_ref().is_some_and(|keys| keys.contains(version.key()));
+            if is_touched || rows.version(version.key())? != *version {
+                return Err(StorageError::Changed { key: version.key().to_owned() });
+            }
+        }
+        Ok(())
+    }
 }

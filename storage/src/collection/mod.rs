@@ -38,6 +38,7 @@ use crate::receipts::{Receipts, StoredReceipt};
 use crate::segment::{SegmentBuilder, SegmentView};
 use crate::snapshot::Snapshot;
 use crate::store::root::Root;
+use crate::version::Version;
 
 pub use compact::CompactReport;
 use rows::Rows;
@@ -144,15 +145,24 @@ impl Collection {
     /// The batch's own fault (nothing is written), [`StorageError::DiskFull`] or [`StorageError::Io`] (nothing of it
     /// is kept; what only deletes is written even then, as long as the reserve lasts), [`StorageError::Poisoned`] (whether it is kept shows at the next open).
     pub fn write(&self, batch: Batch) -> Result<Receipt, StorageError> {
+        self.write_held_to(batch, Vec::new())
+    }
+
+    /// The same for a batch that was made from what somebody read: it is written only if the keys of `versions` still have
+    /// what they had then. One that is held to versions goes through the journal, however large it is.
+    ///
+    /// # Errors
+    /// As [`Self::write`], and [`StorageError::Changed`] when a key has something else: nothing is written then.
+    pub fn write_held_to(&self, batch: Batch, versions: Vec<Version>) -> Result<Receipt, StorageError> {
         batch::check(&batch, &self.inner.spec)?;
-        let (only_deletes, is_bulk) = (batch.only_deletes(), self.inner.is_bulk(&batch));
+        let (only_deletes, is_bulk) = (batch.only_deletes(), versions.is_empty() && self.inner.is_bulk(&batch));
         let receipt = match is_bulk {
             true => self.inner.write_segment(batch)?,
             false => {
                 if !only_deletes {
                     self.inner.make_room()?;
                 }
-                self.inner.commit_one(batch)?
+                self.inner.commit_one(batch, versions)?
             }
         };
         if !only_deletes {

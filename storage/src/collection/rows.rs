@@ -12,6 +12,7 @@ use crate::error::StorageError;
 use crate::segment::SegmentView;
 use crate::segment::memory::{Chunk, Row};
 use crate::segment::vectors::VectorBuf;
+use crate::version::Version;
 
 /// Set in the ids of memory segments, so that they never equal a sealed one's.
 pub(super) const MEMORY_ID_BIT: u64 = 1 << 63;
@@ -106,6 +107,11 @@ impl Rows {
     /// Bytes of heap that those rows take.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.chunks().map(|chunk| chunk.heap_bytes()).sum()
+    }
+
+    /// Which record a key has.
+    pub(crate) fn version(&self, key: &str) -> Result<Version, StorageError> {
+        Version::of(key, self.sealed.iter().chain(&self.frozen).chain(&self.fresh))
     }
 
     /// Looks up the keys of `batch` where that can fail.

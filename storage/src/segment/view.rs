@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::batch::Document;
 use crate::error::StorageError;
+use crate::version::RecordName;
 
 use super::dead::DeadRows;
 use super::memory::Chunk;
@@ -228,6 +229,14 @@ impl SegmentView {
             Body::Sealed(sealed) => sealed.find(key)?,
         };
         Ok(row.filter(|&row| self.is_live(row)))
+    }
+
+    /// What tells the record of a row that is there from all others of its key.
+    pub(crate) fn record_name(&self, row: u32) -> Option<RecordName> {
+        match &self.body {
+            Body::Memory(chunk) => chunk.row(row).map(|row| RecordName::InMemory(row.number)),
+            Body::Sealed(_) => Some(RecordName::Sealed { segment: self.id, row }),
+        }
     }
 
     /// The row at a place in the order of keys, dead ones counted.
