@@ -365,7 +365,7 @@ impl Collection {
         unit(vector)
     }
 
-    fn unknown_key(&self, key: &str) -> Error {
+    pub(crate) fn unknown_key(&self, key: &str) -> Error {
         Error::UnknownKey { collection: self.name().to_owned(), key: key.to_owned() }
     }
 }

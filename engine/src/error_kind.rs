@@ -147,7 +147,7 @@ fn storage_kind(error: &StorageError) -> ErrorKind {
             ErrorKind::NotFound
         }
         S::NameTaken { .. } => ErrorKind::AlreadyExists,
-        S::Locked { .. } | S::Repaired { .. } => ErrorKind::Busy,
+        S::Locked { .. } | S::Repaired { .. } | S::Changed { .. } => ErrorKind::Busy,
         S::DiskFull { .. } | S::NoRoom { .. } => ErrorKind::Exhausted,
         S::Damaged(_) | S::Catalog { .. } | S::Unrepairable { .. } => ErrorKind::DataLoss,
         S::NotADatabase { .. }
@@ -181,6 +181,7 @@ fn storage_reason(error: &StorageError) -> &'static str {
         S::Locked { .. } => "LOCKED",
         S::ReadOnly { .. } => "READ_ONLY",
         S::Repaired { .. } => "REPAIRED",
+        S::Changed { .. } => "CHANGED",
         S::Unrepairable { .. } => "UNREPAIRABLE",
         S::NoRoom { .. } => "NO_ROOM",
         S::BadDestination { .. } => "BAD_DESTINATION",

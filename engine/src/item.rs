@@ -56,7 +56,7 @@ impl Item {
         Item::new(key.into(), Content::Vector(vector))
     }
 
-    fn new(key: String, content: Content) -> Item {
+    pub(crate) fn new(key: String, content: Content) -> Item {
         Item { key, content, caption: String::new(), uri: String::new(), payload: Map::new() }
     }
 

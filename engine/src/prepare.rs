@@ -59,15 +59,17 @@ impl Collection {
     /// Encodes what is a picture, in one batch, and writes all, durably.
     pub(crate) fn write(&self, mut prepared: Vec<Prepared>, request_id: Option<String>) -> Result<Receipt> {
         self.make_vectors(&mut prepared)?;
-        let keeps_features = self.feature_dim() > 0;
-        let put = |one: Prepared| {
-            let (vector, features) = match one.origin {
-                Origin::Vector(vector, features) => (vector, features.filter(|_| keeps_features)),
-                Origin::Pixels(_) | Origin::Features(_) => (Vec::new(), None),
-            };
-            Op::Put(Record { key: one.key, vector, features, document: one.document.stored() })
+        let ops = prepared.into_iter().map(|one| Op::Put(self.record(one))).collect();
+        Ok(self.stored().write(Batch { ops, request_id })?)
+    }
+
+    /// What storage keeps of an item whose vector is made.
+    pub(crate) fn record(&self, one: Prepared) -> Record {
+        let (vector, features) = match one.origin {
+            Origin::Vector(vector, features) => (vector, features.filter(|_| self.feature_dim() > 0)),
+            Origin::Pixels(_) | Origin::Features(_) => (Vec::new(), None),
         };
-        Ok(self.stored().write(Batch { ops: prepared.into_iter().map(put).collect(), request_id })?)
+        Record { key: one.key, vector, features, document: one.document.stored() }
     }
 
     /// Puts vectors in the place of pixels and features.
