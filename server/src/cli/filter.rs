@@ -17,7 +17,8 @@ impl FilterArgs {
     }
 }
 
-fn named(given: &str) -> Result<(String, Value), String> {
+/// A name and a value: JSON, or else a string.
+pub(super) fn named(given: &str) -> Result<(String, Value), String> {
     let (name, value) = given.split_once('=').ok_or("it must be NAME=VALUE")?;
     Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
 }

@@ -28,6 +28,7 @@ mod search;
 mod serve;
 mod snapshot;
 mod stats;
+mod update;
 mod verify;
 mod watch;
 
@@ -80,6 +81,7 @@ enum Command {
     Caption(caption::Caption),
     Collections(collections::Collections),
     List(list::List),
+    Update(update::Update),
     Verify(verify::Verify),
     Repair(repair::Repair),
     Snapshot(snapshot::Snapshot),
@@ -216,6 +218,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Caption(command) => command.run(&output),
         Command::Collections(command) => command.run(&output),
         Command::List(command) => command.run(&output),
+        Command::Update(command) => command.run(&output),
         Command::Verify(command) => command.run(&output),
         Command::Repair(command) => command.run(&output),
         Command::Snapshot(command) => command.run(&output),

@@ -7,7 +7,7 @@ use fromagerie_proto::v1::{self, admin_service_server::AdminService};
 use tonic::{Request, Response, Status};
 
 use super::blocking::blocking;
-use super::status::missing;
+use super::status::{bad, missing};
 
 /// Keys that an answer lists of those that damage costs.
 const LOST_KEYS_MAX: usize = 100;
@@ -63,8 +63,11 @@ impl AdminService for Admin {
     ) -> Result<Response<v1::Snapshot>, Status> {
         let (db, request) = (self.db.clone(), request.into_inner());
         let path = PathBuf::from(&request.path);
-        if !path.is_absolute() {
+        if request.path.is_empty() {
             return Err(missing("path", "an absolute path on the server's machine"));
+        }
+        if !path.is_absolute() {
+            return Err(bad("path", &format!("{:?} is no absolute path on the server's machine", request.path)));
         }
         let taken = blocking(move |_| db.snapshot(path, request.whole, &mut |_| {})).await?;
         let CopyReport { files, bytes, linked_bytes, collections, items, records } = taken;

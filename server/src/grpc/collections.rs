@@ -11,7 +11,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::blocking::blocking;
 use super::convert;
-use super::status::{missing, status};
+use super::mask;
+use super::status::{bad, missing, status};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -131,14 +132,23 @@ impl CollectionService for Collections {
         Ok(Response::new(Box::pin(ReceiverStream::new(receipts))))
     }
 
+    async fn update_items(&self, request: Request<v1::UpdateItemsRequest>) -> Answer<v1::WriteReceipt> {
+        let request = request.into_inner();
+        let collection = self.open(&request.collection).await?;
+        let changes = request.items.into_iter().map(|item| mask::change(item, request.update_mask.as_ref()));
+        let changes = changes.collect::<Result<Vec<_>, _>>()?;
+        let (id, request_id) = (given(&request.request_id), request.request_id);
+        let updated = blocking(move |_| collection.update_many(changes, id)).await?;
+        Ok(Response::new(write_receipt(updated, request_id)))
+    }
+
     async fn delete_items(&self, request: Request<v1::DeleteItemsRequest>) -> Answer<v1::WriteReceipt> {
         let request = request.into_inner();
         let collection = self.open(&request.collection).await?;
-        let id = request.request_id.clone();
-        let asked = (!request.request_id.is_empty()).then_some(request.request_id);
-        let receipt = blocking(move |_| collection.delete(request.keys, asked)).await?;
+        let (id, request_id) = (given(&request.request_id), request.request_id);
+        let receipt = blocking(move |_| collection.delete(request.keys, id)).await?;
         let written = Upserted { receipt: Some(receipt), failures: Vec::new() };
-        Ok(Response::new(write_receipt(written, id)))
+        Ok(Response::new(write_receipt(written, request_id)))
     }
 
     async fn get_item(&self, request: Request<v1::GetItemRequest>) -> Answer<v1::StoredItem> {
@@ -205,7 +215,7 @@ impl Collections {
             Some((_, collection)) if same => collection.clone(),
             Some((name, _)) => {
                 let given = &batch.collection;
-                return Err(missing(
+                return Err(bad(
                     "collection",
                     &format!("this stream is for {name:?}, and a batch named {given:?}"),
                 ));
@@ -222,9 +232,14 @@ impl Collections {
 
 async fn upsert(collection: Collection, items: Vec<v1::Item>, request_id: String) -> Result<v1::WriteReceipt, Status> {
     let items = items.into_iter().map(convert::item).collect::<Result<Vec<_>, _>>()?;
-    let id = (!request_id.is_empty()).then(|| request_id.clone());
+    let id = given(&request_id);
     let written = blocking(move |_| collection.upsert(items, id)).await?;
     Ok(write_receipt(written, request_id))
+}
+
+/// The request's id, when it has one.
+fn given(request_id: &str) -> Option<String> {
+    (!request_id.is_empty()).then(|| request_id.to_owned())
 }
 
 fn write_receipt(written: Upserted, request_id: String) -> v1::WriteReceipt {

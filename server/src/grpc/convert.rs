@@ -46,13 +46,17 @@ pub(super) fn vector_type(kind: i32) -> VectorType {
 }
 
 pub(super) fn item(item: v1::Item) -> Result<Item, Status> {
-    let content = match item.content {
-        Some(v1::item::Content::Image(bytes)) => Content::Image(bytes.into()),
-        Some(v1::item::Content::Vector(vector)) => Content::Vector(vector.values),
-        None => return Err(missing("content", "each item needs an image or a vector")),
-    };
+    let content = item.content.ok_or_else(|| missing("content", "each item needs an image or a vector"))?;
+    let content = content_of(content);
     let payload = item.payload.map(object).unwrap_or_default();
     Ok(Item { key: item.key, content, caption: item.caption, uri: item.uri, payload })
+}
+
+pub(super) fn content_of(content: v1::item::Content) -> Content {
+    match content {
+        v1::item::Content::Image(bytes) => Content::Image(bytes.into()),
+        v1::item::Content::Vector(vector) => Content::Vector(vector.values),
+    }
 }
 
 pub(super) fn stored_item(item: StoredItem, with_features: bool) -> v1::StoredItem {
@@ -171,7 +175,7 @@ pub(super) fn chat_options(options: &v1::ChatOptions) -> ChatOptions {
     }
 }
 
-fn structure(object: Map<String, Value>) -> Option<prost_types::Struct> {
+pub(super) fn structure(object: Map<String, Value>) -> Option<prost_types::Struct> {
     (!object.is_empty()).then(|| fields(object))
 }
 

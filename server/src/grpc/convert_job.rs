@@ -7,14 +7,14 @@ use fromagerie_proto::v1;
 use serde_json::Value;
 use tonic::Status;
 
-use super::status::missing;
+use super::status::bad;
 
 pub(super) fn input(input: v1::JobInput) -> Result<JobInput, Status> {
     let text = |text: String| (!text.is_empty()).then_some(text);
     let path = |path: String| (!path.is_empty()).then(|| PathBuf::from(path));
     let format = match input.format.as_str() {
         "" => None,
-        word => Some(word.parse().map_err(|problem: String| missing("input.format", &problem))?),
+        word => Some(word.parse().map_err(|problem: String| bad("input.format", &problem))?),
     };
     let columns = Columns {
         image: text(input.image_column),

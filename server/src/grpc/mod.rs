@@ -12,6 +12,7 @@ mod convert;
 mod convert_job;
 mod dialogue;
 mod jobs;
+mod mask;
 mod models;
 mod search;
 mod status;

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::blocking::blocking;
 use super::convert;
-use super::status::missing;
+use super::status::bad;
 
 /// Hits when the caller does not say.
 const LIMIT_DEFAULT: usize = 10;
@@ -42,12 +42,12 @@ impl SearchService for Search {
     ) -> Result<Response<v1::BatchSearchResponse>, Status> {
         let (db, v1::BatchSearchRequest { collection, searches }) = (self.db.clone(), request.into_inner());
         if searches.len() > SEARCHES_MAX {
-            return Err(missing("searches", &format!("at most {SEARCHES_MAX}; these are {}", searches.len())));
+            return Err(bad("searches", &format!("at most {SEARCHES_MAX}; these are {}", searches.len())));
         }
         if let Some(other) = searches.iter().find(|one| !one.collection.is_empty() && one.collection != collection) {
             let given = &other.collection;
             let problem = format!("this batch is for {collection:?}, and a search of it named {given:?}");
-            return Err(missing("collection", &problem));
+            return Err(bad("collection", &problem));
         }
         let queries = searches.iter().map(query_of).collect::<Result<Vec<_>, _>>()?;
         let found =

@@ -29,7 +29,19 @@ pub(super) fn status(error: &Error) -> Status {
 
 /// A request that says less than it must.
 pub(super) fn missing(field: &'static str, what: &str) -> Status {
+    of_field("MISSING_FIELD", field, format!("`{field}` is missing: {what}"))
+}
+
+/// A request whose field says what it cannot.
+pub(super) fn bad(field: &'static str, what: &str) -> Status {
+    of_field("BAD_FIELD", field, format!("`{field}` cannot be used: {what}"))
+}
+
+fn of_field(reason: &str, field: &'static str, message: String) -> Status {
     let metadata = [("field".to_owned(), field.to_owned())];
-    let details = ErrorDetails::with_error_info("MISSING_FIELD", DOMAIN, metadata);
-    Status::with_error_details(Code::InvalidArgument, format!("`{field}` is missing: {what}"), details)
+    Status::with_error_details(
+        Code::InvalidArgument,
+        message,
+        ErrorDetails::with_error_info(reason, DOMAIN, metadata),
+    )
 }
