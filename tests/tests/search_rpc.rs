@@ -108,8 +108,8 @@ async fn what_a_search_is_told_reaches_it() {
     let other = v1::SearchRequest { collection: "other".into(), ..near(1) };
     let bad = |searches| v1::BatchSearchRequest { collection: "plain".into(), searches };
     for (searches, reason) in [
-        (vec![near(1), other], "MISSING_FIELD"),
-        (vec![near(1); 1025], "MISSING_FIELD"),
+        (vec![near(1), other], "BAD_FIELD"),
+        (vec![near(1); 1025], "BAD_FIELD"),
         (vec![near(1), v1::SearchRequest { terms: vec![], ..near(1) }], "EMPTY_QUERY"),
     ] {
         let error = search.batch_search(bad(searches)).await.unwrap_err();

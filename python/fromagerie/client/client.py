@@ -12,10 +12,12 @@ MESSAGE_BYTES_MAX = 64 << 20
 
 
 class Client:
-    """One connection to a server. Errors are `grpc.RpcError`, whose details say what to do."""
+    """One connection to a server. Errors are `grpc.RpcError`, whose details say what to do. A call with one answer that takes
+    longer than `timeout` seconds is given up, on the server too (`DEADLINE_EXCEEDED`)."""
 
-    def __init__(self, address: str, token: str | None = None):
-        self._wire = Wire(address, token, MESSAGE_BYTES_MAX)
+    def __init__(self, address: str, token: str | None = None, timeout: float | None = None):
+        self.address = address
+        self._wire = Wire(address, token, MESSAGE_BYTES_MAX, timeout)
 
     def __enter__(self) -> Client:
         return self
@@ -49,11 +51,40 @@ class Client:
         """Every collection."""
         return self._pages("CollectionService", "ListCollections", "collections")
 
+    def delete_collection(self, name: str) -> None:
+        """Deletes a collection and all its items; not while an alias names it."""
+        self._wire.call("CollectionService", "DeleteCollection", {"name": name})
+
+    def set_alias(self, name: str, collection: str) -> Any:
+        """Points an alias at a collection, in one step."""
+        return self._wire.call("CollectionService", "SetAlias", {"alias": {"name": name, "collection": collection}})
+
+    def aliases(self) -> dict[str, str]:
+        """The collection of each alias."""
+        aliases = self._wire.call("CollectionService", "ListAliases", {}).aliases
+        return {alias.name: alias.collection for alias in aliases}
+
+    def delete_alias(self, name: str) -> None:
+        """Deletes an alias; its collection stays."""
+        self._wire.call("CollectionService", "DeleteAlias", {"name": name})
+
     def upsert(self, collection: str, items: Iterable[dict], request_id: str = "") -> Any:
         """Writes items as one durable batch. An item is a dict: `key`, `image` (bytes) or `vector` (floats), and
         optionally `caption`, `uri`, `payload` (dict)."""
         request = {"collection": collection, "items": [_item(i) for i in items], "request_id": request_id}
         return self._wire.call("CollectionService", "UpsertItems", request)
+
+    def update(self, collection: str, items: Iterable[dict], mask: Iterable[str] = (), request_id: str = "") -> Any:
+        """Changes what is known of items that are there, as one durable batch. Items are as for `upsert`. `mask` names what
+        changes: `caption`, `uri`, `image`, `vector`, `payload` (all of it) or `payload.NAME` (which is removed where an
+        item has none). Without it, all that an item has set changes, and nothing is removed."""
+        request = {
+            "collection": collection,
+            "items": [_item(i) for i in items],
+            "update_mask": {"paths": list(mask)},
+            "request_id": request_id,
+        }
+        return self._wire.call("CollectionService", "UpdateItems", request)
 
     def ingest(self, collection: str, batches: Iterable[list[dict]]) -> Iterator[Any]:
         """Writes a stream of batches; yields a receipt for each, in order, once it is durable."""
@@ -88,14 +119,18 @@ class Client:
         vector: Iterable[float] | None = None,
         key: str | None = None,
         limit: int = 10,
+        terms: Iterable[dict] = (),
         exclude: Iterable[str] = (),
         near_duplicates: float | None = None,
         diversity: float = 0.0,
-        with_thumbnails: bool = False,
+        **options: Any,
     ) -> list[Any]:
-        """The nearest items, best first. Several of text, image, vector and key are combined. What has a cosine of at
-        least `near_duplicates` with a better hit is left out; `diversity` (0 to 1) prefers hits unlike those before."""
-        terms: list[dict] = []
+        """The nearest items, best first. Several of text, image, vector and key are combined, and with them `terms`, which
+        may have weights, below zero too: `{"key": "dog.jpg", "weight": -0.5}`. What has a cosine of at least
+        `near_duplicates` with a better hit is left out; `diversity` (0 to 1) prefers hits unlike those before. Other
+        options are those of `SearchRequest`, such as `payload_equals` (a dict), `score_min`, `recall` or
+        `with_thumbnails`."""
+        terms = [_item(term) for term in terms]
         terms += [{"text": text}] if text is not None else []
         terms += [{"image": image}] if image is not None else []
         terms += [{"vector": {"values": list(vector)}}] if vector is not None else []
@@ -106,7 +141,7 @@ class Client:
             "limit": limit,
             "exclude_keys": list(exclude),
             "spread": {"near_duplicates": near_duplicates, "diversity": diversity},
-            "with_thumbnails": with_thumbnails,
+            **options,
         }
         return list(self._wire.call("SearchService", "Search", request).hits)
 
@@ -114,6 +149,18 @@ class Client:
         """Begins a conversation; returns its name."""
         request = {"collection": collection, "session_id": name}
         return self._wire.call("DialogueService", "CreateSession", request).name
+
+    def session(self, name: str) -> Any:
+        """A conversation and its turns."""
+        return self._wire.call("DialogueService", "GetSession", {"name": name})
+
+    def sessions(self) -> list[Any]:
+        """Every conversation, without its turns."""
+        return self._pages("DialogueService", "ListSessions", "sessions")
+
+    def delete_session(self, name: str) -> None:
+        """Forgets a conversation."""
+        self._wire.call("DialogueService", "DeleteSession", {"name": name})
 
     def chat(self, session: str, *parts: str | bytes, **options: Any) -> Iterator[Any]:
         """One turn: words (str) and pictures (bytes) in reading order. Yields `ChatEvent`s as they are made; options
@@ -153,6 +200,10 @@ class Client:
     def jobs(self) -> list[Any]:
         """Every job, oldest first."""
         return self._pages("JobService", "ListJobs", "jobs")
+
+    def delete_job(self, job: str) -> None:
+        """Forgets a job that has ended, and its report; what it wrote stays."""
+        self._wire.call("JobService", "DeleteJob", {"id": job})
 
     def watch_job(self, job: str) -> Iterator[Any]:
         """The job as it is now, again whenever it changes, and at last as it stopped."""

@@ -17,12 +17,14 @@ PACKAGE = "fromagerie.v1"
 class Wire:
     """A channel and the types that travel on it."""
 
-    def __init__(self, address: str, token: str | None, message_bytes_max: int):
+    def __init__(self, address: str, token: str | None, message_bytes_max: int, timeout: float | None = None):
         options = [
             ("grpc.max_send_message_length", message_bytes_max),
             ("grpc.max_receive_message_length", message_bytes_max),
         ]
         self._channel = grpc.insecure_channel(address, options)
+        if timeout is not None:
+            self._channel = grpc.intercept_channel(self._channel, _Deadline(timeout))
         if token:
             self._channel = grpc.intercept_channel(self._channel, _BearerToken(token))
         self._pool = DescriptorPool(ProtoReflectionDescriptorDatabase(self._channel))
@@ -105,6 +107,23 @@ class _BearerToken(
 
     def intercept_stream_stream(self, continuation, details, requests):
         return continuation(self._with_token(details), requests)
+
+
+class _Deadline(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
+    """Limits calls with one answer, and the questions to reflection that come before them."""
+
+    def __init__(self, seconds: float):
+        self._seconds = seconds
+
+    def _limited(self, details: Any) -> Any:
+        return _Details(details.method, self._seconds, details.metadata, details.credentials)
+
+    def intercept_unary_unary(self, continuation, details, request):
+        return continuation(self._limited(details), request)
+
+    def intercept_stream_stream(self, continuation, details, requests):
+        asks_reflection = "grpc.reflection." in str(details.method)
+        return continuation(self._limited(details) if asks_reflection else details, requests)
 
 
 class _Details(grpc.ClientCallDetails):

@@ -1,8 +1,10 @@
 """Goal: a client that knows nothing but an address can do the whole job. Method: the real server over the tiny bundle,
 and types learnt from its reflection service alone."""
 
+import socket
 import struct
 import subprocess
+import time
 import zlib
 from pathlib import Path
 
@@ -56,6 +58,25 @@ def test_a_collection_ten_pictures_and_a_chat(client):
     assert apart[0] == near[0] == "3.png" and len(apart) == 3 and apart != near
     assert [item.key for item in client.items("colours", page_size=3)] == sorted(pictures)
     assert [item.key for item in client.items("colours", {"n": 4}, with_vectors=True)] == ["4.png"]
+    far = client.search("colours", image=pictures["3.png"], terms=[{"image": pictures["4.png"], "weight": -2}], limit=1)
+    assert far[0].key == "0.png", "a weight below zero leads away"
+    assert [hit.key for hit in client.search("colours", text="a", payload_equals={"n": 7}, exact=True)] == ["7.png"]
+    assert client.search("colours", image=pictures["3.png"], score_min=0.9999, limit=9)[0].key == "3.png"
+
+    receipt = client.update("colours", [{"key": "7.png", "payload": {"n": 70}}, {"key": "none", "caption": "x"}])
+    assert (receipt.written_count, receipt.failures[0].key, receipt.failures[0].reason) == (1, "none", "UNKNOWN_KEY")
+    changed = {"key": "7.png", "caption": "seven", "uri": "not named"}
+    client.update("colours", [changed, {"key": "8.png"}], mask=["caption", "payload.n"])
+    seven, eight = client.get("colours", "7.png"), client.get("colours", "8.png")
+    assert (seven.caption, seven.uri, dict(seven.payload), seven.width) == ("seven", "", {}, 8)
+    assert (eight.caption, dict(eight.payload)) == ("", {})
+    with pytest.raises(grpc.RpcError, match='`update_mask` cannot be used: it names "width"'):
+        client.update("colours", [changed], mask=["width"])
+
+    client.set_alias("latest", "colours")
+    assert client.aliases() == {"latest": "colours"} and client.search("latest", text="a", limit=1)
+    client.delete_alias("latest")
+    assert client.aliases() == {}
     stored = client.get("colours", "3.png")
     assert stored.thumbnail.startswith(b"\xff\xd8") and (stored.width, stored.height) == (8, 8)
 
@@ -72,9 +93,28 @@ def test_a_collection_ten_pictures_and_a_chat(client):
                 shown += [hit.key for hit in event.images.hits]
                 assert all(hit.thumbnail for hit in event.images.hits)
     assert len(shown) == len(set(shown)) == 6
+    assert [s.name for s in client.sessions()] == [session] and len(client.session(session).turns) == 6
+    client.delete_session(session)
+    assert client.sessions() == []
     assert "0.png" not in shown, "the user's own picture came back"
     assert client.delete("colours", shown).deleted_count == 6
     assert client.model().dim == 6
+    client.delete_collection("halves")
+    assert [c.name for c in client.collections()] == ["colours"]
+
+
+def test_a_server_that_does_not_answer_is_given_up(client):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        begun = time.monotonic()
+        with pytest.raises(grpc.RpcError) as error, Client(f"127.0.0.1:{silent.getsockname()[1]}", timeout=0.5) as lost:
+            lost.collections()
+        assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert time.monotonic() - begun < 20, "it waited for more than its timeout"
+    with Client(client.address, timeout=60) as patient:
+        patient.create_collection("kept")
+        assert [c.name for c in patient.collections()] == ["kept"]
+        receipts = list(patient.ingest("kept", [[{"key": "a", "image": png(1, 2, 3)}]]))
+        assert receipts[0].written_count == 1
 
 
 def test_errors_say_what_to_do(client):
