@@ -180,7 +180,8 @@ impl Collection {
         self.make_vectors(&mut prepared)?;
         let mut made = prepared.into_iter().map(|one| self.record(one));
         let ready = kept.into_iter();
-        let ready = ready.map(|(change, has_content)| Ready { change, made: has_content.then(|| made.next()).flatten() });
+        let ready =
+            ready.map(|(change, has_content)| Ready { change, made: has_content.then(|| made.next()).flatten() });
         Ok((ready.collect(), failures))
     }
 
@@ -229,11 +230,7 @@ fn changed(record: Record, change: &Change, made: Option<&Record>) -> Result<Rec
     change.apply(&mut document)?;
     let Some(made) = made else { return Ok(Record { document: document.stored(), ..record }) };
     let (about, picture) = (document.stored(), made.document.clone());
-    let document = fromagerie_storage::Document {
-        caption: about.caption,
-        uri: about.uri,
-        payload: about.payload,
-        ..picture
-    };
+    let document =
+        fromagerie_storage::Document { caption: about.caption, uri: about.uri, payload: about.payload, ..picture };
     Ok(Record { document, ..made.clone() })
 }

@@ -152,6 +152,60 @@ fn queries_that_cannot_be_answered_say_why() {
 }
 
 #[test]
+fn items_are_changed_one_by_one_or_by_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let (db, source) = (folder.path().join("cellar"), folder.path().join("pictures"));
+    std::fs::create_dir(&source).unwrap();
+    for (name, colour) in [("red.png", [255, 0, 0]), ("blue.png", [0, 0, 255])] {
+        std::fs::write(source.join(name), png(colour)).unwrap();
+    }
+    assert_eq!(ingest(&db, &source).0, 0);
+    let update = |arguments: &[&str], input: &str| {
+        let mut command = fromagerie(&["update", "--collection", "pictures", "--db"]);
+        json(command.arg(&db).arg("--bundle").arg(tiny_bundle()).args(arguments), input)
+    };
+    let list = || {
+        let (_, mut lines, _) = json(fromagerie(&["list", "--collection", "pictures", "--db"]).arg(&db), "");
+        lines.pop();
+        lines
+    };
+    let before = list();
+    let (code, lines, _) = update(&["red.png", "--caption", "so red", "--payload", "n=1", "--payload", "mood=hot"], "");
+    assert_eq!((code, lines.last().unwrap()["updated"].as_u64()), (0, Some(1)));
+    let input = concat!(
+        "\u{feff}{\"key\":\"red.png\",\"payload\":{\"mood\":null,\"n\":[2]}}\n\n{\"key\":\"none\",\"caption\":\"x\"}\n",
+        "{\"key\":\"blue.png\",\"colour\":1}\n{\"key\":\"blue.png\",\"uri\":\"file:///b\"}"
+    );
+    let (code, lines, _) = update(&["--input", "-"], input);
+    let summary = lines.last().unwrap();
+    assert_eq!((code, summary["updated"].as_u64(), summary["failed"].as_u64()), (1, Some(2), Some(2)));
+    let failed: Vec<_> = lines.iter().filter(|line| line["event"] == "failed").collect();
+    assert_eq!((&failed[0]["place"], &failed[0]["reason"]), (&"standard input line 4".into(), &"BAD_LINE".into()));
+    assert!(failed[0]["message"].as_str().unwrap().contains("unknown field `colour`"), "{}", failed[0]);
+    assert_eq!((&failed[1]["place"], &failed[1]["reason"]), (&"none".into(), &"UNKNOWN_KEY".into()));
+    let after = list();
+    assert_eq!((&after[0]["uri"], &after[0]["caption"]), (&"file:///b".into(), &before[0]["caption"]));
+    assert_eq!((&after[1]["caption"], &after[1]["payload"]), (&"so red".into(), &serde_json::json!({"n": [2]})));
+    assert_eq!(after[1]["content_hash"], before[1]["content_hash"]);
+
+    let picture = source.join("blue.png");
+    assert_eq!(update(&["red.png", "--image", picture.to_str().unwrap(), "--without", "n"], "").0, 0);
+    let after = list();
+    assert_eq!((&after[1]["content_hash"], &after[1]["caption"]), (&before[0]["content_hash"], &"so red".into()));
+    assert_eq!(after[1]["payload"], serde_json::json!({}));
+    for (arguments, says) in [
+        (&["none", "--caption", "x"][..], "no item with key \"none\""),
+        (&["--input", "/nowhere.jsonl"], "/nowhere.jsonl"),
+        (&["red.png", "--image", "/nowhere.png"], "/nowhere.png"),
+        (&[], "KEY"),
+    ] {
+        let (code, _, stderr) = update(arguments, "");
+        assert!(code == 2 && stderr.contains(says), "{arguments:?}: {code}: {stderr}");
+    }
+    assert_eq!(list(), after);
+}
+
+#[test]
 fn one_process_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("cellar");

@@ -124,6 +124,45 @@ async fn a_collection_is_made_filled_searched_and_dropped() {
 }
 
 #[tokio::test]
+async fn an_update_reaches_what_its_mask_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Served::start(folder.path(), Some(&tiny_bundle()), &[]);
+    let mut collections = CollectionServiceClient::new(connect(&server).await);
+    let new = v1::CreateCollectionRequest { name: "colours".into(), ..Default::default() };
+    collections.create_collection(new).await.unwrap();
+    let upsert =
+        v1::UpsertItemsRequest { collection: "colours".into(), items: vec![item("red", RED)], ..Default::default() };
+    collections.upsert_items(upsert).await.unwrap();
+    let get = v1::GetItemRequest { collection: "colours".into(), key: "red".into(), with_features: false };
+    let mut expected = collections.get_item(get.clone()).await.unwrap().into_inner();
+
+    let ask = |items, paths: &[&str]| v1::UpdateItemsRequest {
+        collection: "colours".into(),
+        items,
+        update_mask: Some(prost_types::FieldMask { paths: paths.iter().map(ToString::to_string).collect() }),
+        request_id: paths.concat(),
+    };
+    let named = |key: &str| v1::Item { caption: "now".into(), uri: "nowhere".into(), ..item(key, BLUE) };
+    let update = ask(vec![named("red"), named("none")], &["caption"]);
+    let receipt = collections.update_items(update.clone()).await.unwrap().into_inner();
+    let failed: Vec<_> = receipt.failures.iter().map(|f| (f.key.as_str(), f.reason.as_str())).collect();
+    assert_eq!((receipt.written_count, failed), (1, vec![("none", "UNKNOWN_KEY")]));
+    "now".clone_into(&mut expected.caption);
+    assert_eq!(collections.get_item(get.clone()).await.unwrap().into_inner(), expected);
+    let again = collections.update_items(update).await.unwrap().into_inner();
+    assert_eq!(again.sequence, receipt.sequence, "a repeat gets the first receipt");
+
+    collections.update_items(ask(vec![item("red", BLUE)], &["image"])).await.unwrap();
+    let changed = collections.get_item(get).await.unwrap().into_inner();
+    assert!(changed.vector != expected.vector && changed.thumbnail != expected.thumbnail);
+    assert_eq!(changed.caption, "now");
+    let refused = collections.update_items(ask(vec![named("red")], &["caption", "*"])).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "BAD_FIELD"));
+    let wrong = collections.update_items(ask(vec![named("red")], &["vector"])).await.unwrap_err();
+    assert_eq!((wrong.code(), reason(&wrong).as_str()), (Code::InvalidArgument, "MISSING_FIELD"));
+}
+
+#[tokio::test]
 async fn a_conversation_streams_words_and_pictures_and_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let server = Served::start(folder.path(), Some(&tiny_bundle()), &[]);

@@ -121,6 +121,14 @@ fn requests() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ..Default::default()
     });
     let upsert = v1::UpsertItemsRequest { collection: name(), items: items.into(), request_id: "1".into() };
+    let update = v1::UpdateItemsRequest {
+        collection: name(),
+        items: vec![v1::Item { key: "red".into(), payload: Some(payload()), ..upsert.items[0].clone() }],
+        update_mask: Some(prost_types::FieldMask {
+            paths: ["caption", "payload.n", "payload.gone", "image"].map(str::to_owned).into(),
+        }),
+        request_id: "2".into(),
+    };
     let create = v1::CreateCollectionRequest { name: "other".into(), dim: 6, ..Default::default() };
     let alias = v1::SetAliasRequest { alias: Some(v1::Alias { name: "a".into(), collection: name() }) };
     let chat = v1::ChatRequest {
@@ -137,6 +145,7 @@ fn requests() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("SearchService/Search", searches().iter().map(encoded).collect()),
         ("SearchService/BatchSearch", vec![encoded(&batch)]),
         ("CollectionService/UpsertItems", vec![encoded(&upsert)]),
+        ("CollectionService/UpdateItems", vec![encoded(&update)]),
         ("CollectionService/CreateCollection", vec![encoded(&create)]),
         (
             "CollectionService/ListItems",

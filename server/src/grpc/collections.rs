@@ -215,10 +215,7 @@ impl Collections {
             Some((_, collection)) if same => collection.clone(),
             Some((name, _)) => {
                 let given = &batch.collection;
-                return Err(bad(
-                    "collection",
-                    &format!("this stream is for {name:?}, and a batch named {given:?}"),
-                ));
+                return Err(bad("collection", &format!("this stream is for {name:?}, and a batch named {given:?}")));
             }
             None => {
                 let opened = self.open(&batch.collection).await?;

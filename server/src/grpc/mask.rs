@@ -54,9 +54,8 @@ fn unquoted(name: &str) -> &str {
 
 fn named_content(given: Option<&v1::item::Content>, path: &str) -> Result<Content, Status> {
     match (given, path) {
-        (Some(given @ v1::item::Content::Image(_)), "image") | (Some(given @ v1::item::Content::Vector(_)), "vector") => {
-            Ok(convert::content_of(given.clone()))
-        }
+        (Some(given @ v1::item::Content::Image(_)), "image")
+        | (Some(given @ v1::item::Content::Vector(_)), "vector") => Ok(convert::content_of(given.clone())),
         _ => Err(missing("content", &format!("the mask names `{path}`, and an item has none"))),
     }
 }

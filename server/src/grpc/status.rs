@@ -39,9 +39,5 @@ pub(super) fn bad(field: &'static str, what: &str) -> Status {
 
 fn of_field(reason: &str, field: &'static str, message: String) -> Status {
     let metadata = [("field".to_owned(), field.to_owned())];
-    Status::with_error_details(
-        Code::InvalidArgument,
-        message,
-        ErrorDetails::with_error_info(reason, DOMAIN, metadata),
-    )
+    Status::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_error_info(reason, DOMAIN, metadata))
 }
