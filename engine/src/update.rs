@@ -103,6 +103,9 @@ impl Change {
     }
 }
 
+/// Keys whose changes were left out, and why.
+type Failures = Vec<(String, Error)>;
+
 /// A change, with what its new content became.
 struct Ready {
     change: Change,
@@ -114,7 +117,7 @@ struct Ready {
 struct Planned {
     records: Vec<Record>,
     versions: Vec<Version>,
-    failures: Vec<(String, Error)>,
+    failures: Failures,
 }
 
 impl Collection {
@@ -161,7 +164,7 @@ impl Collection {
     }
 
     /// Makes vectors of new pictures, all in one batch.
-    fn make_contents(&self, changes: Vec<Change>) -> Result<(Vec<Ready>, Vec<(String, Error)>)> {
+    fn make_contents(&self, changes: Vec<Change>) -> Result<(Vec<Ready>, Failures)> {
         let (mut kept, mut prepared, mut failures) = (Vec::with_capacity(changes.len()), Vec::new(), Vec::new());
         for mut change in changes {
             let has_content = change.content.is_some();

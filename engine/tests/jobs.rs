@@ -121,6 +121,28 @@ fn a_job_is_paused_gone_on_with_and_cancelled() {
 }
 
 #[test]
+fn who_only_reads_sees_whether_a_job_still_runs() {
+    let (cellar, _) = cellar(FakeModel::default(), &[]);
+    let (folder, from) = (cellar.folder.path().to_owned(), tempfile::tempdir().unwrap());
+    let source = pictures(from.path(), 3);
+    let id = cellar.db.start_job(JobSpec::Ingest(ingest_of("colours", &[&source]))).unwrap().id;
+    let reader = Database::open_with(&folder, Options { read_only: true, ..Options::default() }).unwrap();
+    let seen = || reader.job(&id).unwrap().state;
+    let running = cellar.db.claim_job(&id).unwrap();
+    assert_eq!((seen(), reader.jobs().unwrap()[0].state), (JobState::Running, JobState::Running));
+    // As when the process ends: nothing is written any more, and the system lets go of what it held.
+    drop((running, cellar.db));
+    assert_eq!(seen(), JobState::Interrupted);
+    let db = Database::open_with_model(&folder, Options::default(), cellar.model).unwrap();
+    let running = db.claim_job(&id).unwrap();
+    assert_eq!(seen(), JobState::Running);
+    assert_eq!(running.run(&mut |_| {}).unwrap().state, JobState::Succeeded);
+    assert_eq!(seen(), JobState::Succeeded);
+    let left = std::fs::read_dir(folder.join("jobs")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.collect::<Vec<_>>(), [format!("{id}.json").as_str()]);
+}
+
+#[test]
 fn a_job_begins_again_when_its_sources_changed() {
     let (cellar, _) = cellar(FakeModel::new(), &[]);
     let (db, source) = (&cellar.db, pictures(cellar.folder.path(), 40));

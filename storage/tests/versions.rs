@@ -42,7 +42,7 @@ fn a_batch_is_written_only_over_what_it_was_made_from() {
     assert!(!is_changed(&collection, put("other", 9), vec![first.clone()]), "other keys do not matter");
     assert_eq!(version(&collection, "k"), first, "nor do chunks that were merged");
     collection.write(put("k", 1)).unwrap();
-    assert!(is_changed(&collection, put("k", 2), vec![first.clone()]), "the same again is another record");
+    assert!(is_changed(&collection, put("k", 2), vec![first]), "the same again is another record");
     for change in [delete("k"), put("k", 3)] {
         let read = version(&collection, "k");
         collection.write(change).unwrap();

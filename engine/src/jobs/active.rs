@@ -1,6 +1,7 @@
 //! Jobs that this process runs, and what is asked of them meanwhile.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -26,15 +27,18 @@ pub(crate) struct Active {
     asked: AtomicU8,
     looked_ms: AtomicU64,
     begun: Instant,
+    /// Tells other processes that it runs.
+    _held: Option<File>,
 }
 
 impl Active {
-    pub(super) fn new(record: Record) -> Active {
+    pub(super) fn new(record: Record, held: Option<File>) -> Active {
         Active {
             record: Mutex::new(record),
             asked: AtomicU8::new(0),
             looked_ms: AtomicU64::new(0),
             begun: Instant::now(),
+            _held: held,
         }
     }
 

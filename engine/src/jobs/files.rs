@@ -2,11 +2,14 @@
 //!
 //! Both files only grow. How long they were when the record was written stands in the record, so what a killed process
 //! added after that is cut off before anything is added again. What was met decides what a sync removes, so the record
-//! has its digest too: a file that has changed is as good as none.
+//! has its digest too: a file that has changed is as good as none. A third file is locked for as long as a process runs the job,
+//! however that ends: so processes that only read know which jobs run.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -14,6 +17,9 @@ use crate::error::{Error, Result};
 
 /// Folder of the database.
 const FOLDER: &str = "jobs";
+/// How often, and how long each time, a job waits for a reader that just looks whether it runs.
+const LOOKS: u32 = 50;
+const LOOK: Duration = Duration::from_millis(10);
 /// How the names of shown records end.
 const RECORD: &str = ".json";
 
@@ -89,8 +95,31 @@ impl Files {
         }
     }
 
+    fn running(&self) -> PathBuf {
+        self.folder.join(format!("{}.running", self.id))
+    }
+
+    /// Says that the job runs, as long as what is returned lives. Where the system has no locks, nobody is told.
+    pub(super) fn hold(&self) -> Option<File> {
+        let file = File::create(self.running()).ok()?;
+        for _ in 0..LOOKS {
+            match file.try_lock() {
+                Ok(()) => return Some(file),
+                Err(TryLockError::WouldBlock) => sleep(LOOK),
+                Err(TryLockError::Error(_)) => return None,
+            }
+        }
+        None
+    }
+
+    /// Whether a process runs the job.
+    pub(super) fn is_held(&self) -> bool {
+        File::open(self.running()).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Removes them, as far as they are there.
     pub(super) fn remove(&self) {
+        let _ = fs::remove_file(self.running());
         let _ = fs::remove_file(self.record());
         let _ = fs::remove_file(self.seen());
         let _ = fs::remove_file(self.failures());
@@ -98,6 +127,7 @@ impl Files {
 
     /// Removes what only a job that goes on needs.
     pub(super) fn finish(&self) {
+        let _ = fs::remove_file(self.running());
         let _ = fs::remove_file(self.seen());
         if fs::metadata(self.failures()).is_ok_and(|file| file.len() == 0) {
             let _ = fs::remove_file(self.failures());

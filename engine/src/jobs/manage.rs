@@ -90,8 +90,8 @@ impl Database {
             return Ok(active.record.lock().job(true));
         }
         let record = kept::load(self, id)?;
-        // Whoever only reads cannot know whether another process runs it.
-        Ok(record.job(self.is_read_only()))
+        let runs_elsewhere = self.is_read_only() && Files::of(self.directory(), id)?.is_held();
+        Ok(record.job(runs_elsewhere))
     }
 
     /// Asks a job to stop where it can be gone on with. One that does not run is marked.

@@ -213,9 +213,11 @@ impl Database {
         record.error = None;
         // A wish of yesterday is not one of today.
         let _ = ask::take(self.directory(), id);
+        let files = Files::of(self.directory(), id)?;
+        let held = files.hold();
         kept::store(self, &record)?;
-        let (files, spec) = (Files::of(self.directory(), id)?, record.spec.clone());
-        let active = Arc::new(Active::new(record));
+        let spec = record.spec.clone();
+        let active = Arc::new(Active::new(record, held));
         jobs.insert(id.to_owned(), active.clone());
         Ok(JobRun { db: self.clone(), active, files, id: id.to_owned(), spec })
     }

@@ -8,7 +8,7 @@ use fromagerie_proto::v1;
 use serde_json::{Value, json};
 
 use super::output::UsageError;
-use super::{DatabaseArgs, ModelArgs, Outcome, Output};
+use super::{DatabaseArgs, FilesArgs, ModelArgs, Outcome, Output};
 use crate::grpc::{JobClient, job_message};
 
 /// How often a watched job is looked at.
@@ -21,8 +21,6 @@ pub(super) struct Jobs {
     what: What,
     #[command(flatten)]
     place: Place,
-    #[command(flatten)]
-    model: ModelArgs,
 }
 
 #[derive(Args)]
@@ -46,7 +44,7 @@ enum What {
     /// Stop it at its next batch, where it can be gone on with.
     Pause(Id),
     /// Go on with it: here with --db, or in the server.
-    Resume(Id),
+    Resume(Resume),
     /// Stop it for good. What it wrote stays.
     Cancel(Id),
     /// Forget it, with its report.
@@ -60,14 +58,19 @@ struct Id {
     id: String,
 }
 
+#[derive(Args)]
+struct Resume {
+    #[command(flatten)]
+    job: Id,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
 impl Jobs {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         match (&self.place.server, &self.place.db) {
             (Some(address), _) => of_server(&self.what, address, output),
-            (None, Some(db)) => {
-                let database = DatabaseArgs { db: db.clone(), model: self.model.clone() };
-                of_directory(&self.what, &database, output)
-            }
+            (None, Some(db)) => of_directory(self.what, &FilesArgs { db: db.clone() }, output),
             (None, None) => Err(UsageError("give --db or --server".to_owned()).into()),
         }
     }
@@ -80,7 +83,7 @@ fn of_server(what: &What, address: &str, output: &Output) -> anyhow::Result<Outc
         What::List => return list(client.list()?, output),
         What::Show(Id { id }) => client.show(id.clone())?,
         What::Pause(Id { id }) => client.pause(id.clone())?,
-        What::Resume(Id { id }) => client.resume(id.clone())?,
+        What::Resume(Resume { job: Id { id }, .. }) => client.resume(id.clone())?,
         What::Cancel(Id { id }) => client.cancel(id.clone())?,
         What::Watch(Id { id }) => {
             let mut last = None;
@@ -101,8 +104,8 @@ fn of_server(what: &What, address: &str, output: &Output) -> anyhow::Result<Outc
     Ok(Outcome::Done)
 }
 
-fn of_directory(what: &What, database: &DatabaseArgs, output: &Output) -> anyhow::Result<Outcome> {
-    let reading = || database.open_read_only();
+fn of_directory(what: What, files: &FilesArgs, output: &Output) -> anyhow::Result<Outcome> {
+    let reading = || files.open(true);
     match what {
         What::List => {
             let db = reading()?;
@@ -115,20 +118,20 @@ fn of_directory(what: &What, database: &DatabaseArgs, output: &Output) -> anyhow
             list(db.jobs()?.into_iter().map(job_message).collect(), output)
         }
         What::Show(Id { id }) => {
-            tell(&job_message(reading()?.job(id)?), output)?;
+            tell(&job_message(reading()?.job(&id)?), output)?;
             Ok(Outcome::Done)
         }
-        What::Watch(Id { id }) => watch(&reading()?, id, output),
-        What::Pause(Id { id }) => ask(database, id, Ask::Pause, output),
-        What::Cancel(Id { id }) => ask(database, id, Ask::Cancel, output),
-        What::Resume(Id { id }) => {
-            let db = database.open(false)?;
-            let job = run(&db, id, output)?;
+        What::Watch(Id { id }) => watch(&reading()?, &id, output),
+        What::Pause(Id { id }) => ask(files, &id, Ask::Pause, output),
+        What::Cancel(Id { id }) => ask(files, &id, Ask::Cancel, output),
+        What::Resume(Resume { job, model }) => {
+            let db = DatabaseArgs { db: files.db.clone(), model }.open(false)?;
+            let job = run(&db, &job.id, output)?;
             tell(&job_message(job.clone()), output)?;
             Ok(outcome(&job_message(job)))
         }
         What::Delete(Id { id }) => {
-            database.open(false)?.delete_job(id)?;
+            files.open(false)?.delete_job(&id)?;
             output.line(&format!("{id} is forgotten"), &json!({"event": "deleted", "id": id}))?;
             Ok(Outcome::Done)
         }
@@ -136,15 +139,15 @@ fn of_directory(what: &What, database: &DatabaseArgs, output: &Output) -> anyhow
 }
 
 /// Asks a job to stop, also one that another process runs.
-fn ask(database: &DatabaseArgs, id: &str, ask: Ask, output: &Output) -> anyhow::Result<Outcome> {
-    match database.open(false) {
+fn ask(files: &FilesArgs, id: &str, ask: Ask, output: &Output) -> anyhow::Result<Outcome> {
+    match files.open(false) {
         Ok(db) => {
             let job = if ask == Ask::Pause { db.pause_job(id)? } else { db.cancel_job(id)? };
             tell(&job_message(job), output)?;
         }
         Err(error) if error.reason() == "LOCKED" => {
-            database.open_read_only()?.job(id)?;
-            ask_job(&database.db, id, ask)?;
+            files.open(true)?.job(id)?;
+            ask_job(&files.db, id, ask)?;
             let word = if ask == Ask::Pause { "pause" } else { "cancel" };
             output.line(&format!("{id} is asked to {word}"), &json!({"event": "asked", "id": id, "to": word}))?;
         }
