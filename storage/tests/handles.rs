@@ -85,6 +85,33 @@ fn a_snapshot_stays_as_it_was() {
     }
 }
 
+#[test]
+fn a_repeat_is_answered_also_while_its_id_is_being_forgotten() {
+    let disk = SimulatedDisk::default();
+    let backend = Arc::new(disk.clone());
+    let options = StoreOptions { request_ids_max: 2, backend, ..options() };
+    let collection = photos(&Store::open("cellar".as_ref(), options).unwrap());
+    let batch = |id: &str| put(id, 1).with_request_id(id);
+    let first = collection.write(batch("oldest")).unwrap();
+    collection.write(batch("old")).unwrap();
+    // While one batch waits for its fsync, the next group forms: new ids, of which it remembers two, and repeats of
+    // the oldest one and of its own first.
+    disk.set_sync_time(Duration::from_millis(300));
+    let receipts: Vec<_> = std::thread::scope(|scope| {
+        let write = |batch: Batch| {
+            std::thread::sleep(Duration::from_millis(5));
+            let collection = &collection;
+            scope.spawn(move || collection.write(batch))
+        };
+        let writers = [put("first", 1), batch("a"), batch("oldest"), batch("b"), batch("c"), batch("a")].map(write);
+        writers.map(|writer| writer.join().unwrap().unwrap()).into()
+    });
+    assert_eq!(receipts[2], first);
+    assert_eq!(receipts[5], receipts[1]);
+    assert_eq!(collection.write(batch("d")).unwrap().put, 1, "the collection takes no more writes");
+    assert_eq!(contents(&collection.snapshot()).len(), 7);
+}
+
 /// Waits in the build until told, so that a test can act during a seal.
 struct Slow {
     started: AtomicBool,

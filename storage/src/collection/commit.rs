@@ -5,7 +5,7 @@
 //! Batches become visible after the fsync and before the answer. Who has something to do that no batch may come between
 //! ([`Inner::alone`]) queues too, and leads a group of nobody.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -163,24 +163,31 @@ impl Inner {
     }
 
     fn commit(&self, state: &mut State, group: Vec<Pending>) {
+        if let Some(halted) = &state.halted {
+            group.iter().for_each(|pending| pending.slot.answer(Err(halted.clone())));
+            return;
+        }
         let (planned, repeats, bytes) = prepare(state, group);
         if let Err(error) = self.append(state, &bytes) {
             let group = planned.into_iter().map(|(pending, _)| pending).chain(repeats).collect();
             return self.refuse(state, group, &error);
         }
         let mut answers = Vec::with_capacity(planned.len());
+        // Not to be looked up in the memory of receipts: of a large group it has forgotten the first ones at the end.
+        let mut of_group = HashMap::new();
         for (pending, plan) in planned {
             state.sequence += 1;
             let request_id = pending.batch.request_id.clone();
             let receipt = state.rows.apply(state.sequence, pending.batch, &plan);
             if let Some(request_id) = request_id {
+                of_group.insert(request_id.clone(), receipt);
                 state.receipts.remember(request_id, receipt);
             }
             answers.push((pending.slot, receipt));
         }
         for pending in repeats {
-            let receipt = pending.batch.request_id.as_deref().and_then(|id| state.receipts.get(id));
-            answers.push((pending.slot, receipt.expect("its first batch is in this group")));
+            let receipt = pending.batch.request_id.as_ref().and_then(|id| of_group.get(id));
+            answers.push((pending.slot, *receipt.expect("its first batch is in this group")));
         }
         if !bytes.is_empty() {
             self.show(state);
@@ -248,19 +255,23 @@ impl Drop for Lead<'_> {
     }
 }
 
-/// Splits a group into batches to apply, repeats of those or of earlier ones, and the bytes to append. Batches that
-/// cannot be planned are answered at once.
+/// Splits a group into batches to apply, repeats of those, and the bytes to append. Batches that cannot be planned, and
+/// repeats of earlier ones, are answered at once.
 fn prepare(state: &State, group: Vec<Pending>) -> (Vec<(Pending, Plan)>, Vec<Pending>, Vec<u8>) {
     let (mut planned, mut repeats, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     let mut ids = HashSet::new();
     let mut touched = Touched::of(&group);
     let seed = state.journal.identity.seed();
     for pending in group {
-        if let Some(id) = &pending.batch.request_id
-            && (ids.contains(id) || state.receipts.get(id).is_some())
-        {
-            repeats.push(pending);
-            continue;
+        if let Some(id) = &pending.batch.request_id {
+            if let Some(receipt) = state.receipts.get(id) {
+                pending.slot.answer(Ok(receipt));
+                continue;
+            }
+            if ids.contains(id) {
+                repeats.push(pending);
+                continue;
+            }
         }
         let unchanged = touched.check(&state.rows, &pending.versions);
         match unchanged.and_then(|()| state.rows.plan(&pending.batch)) {
