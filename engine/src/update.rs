@@ -4,8 +4,9 @@
 //! of two changes of one item at once both hold, and none undoes the other.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use fromagerie_storage::{Batch, Op, Record, Snapshot, StorageError, Version};
+use fromagerie_storage::{Batch, Op, Receipt, Record, Snapshot, StorageError, Version};
 use serde_json::{Map, Value};
 
 use crate::bounds::check_item;
@@ -14,7 +15,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Content, Document, Item};
 
 /// How often a change is tried again when others write the same items. Each time one of them was written.
-const TRIES_MAX: usize = 1000;
+const TRIES_MAX: u32 = 500;
+/// After so many tries it waits a little before the next, longer each time up to `PAUSE_MS_MAX`.
+const TRIES_AT_ONCE: u32 = 3;
+const PAUSE_MS_MAX: u32 = 10;
+/// Most bytes of the items that one batch changes: they are all written again.
+const BATCH_BYTES_MAX: usize = 128 << 20;
 
 /// What is to change of an item.
 ///
@@ -35,7 +41,8 @@ pub struct Change {
     pub only_payload: bool,
     /// Values of the payload by their names at its top level; `None` removes one. The last word on a name counts.
     pub payload: Vec<(String, Option<Value>)>,
-    /// Another picture or vector. Size, hash and thumbnail are then its own.
+    /// Another picture or vector. Size, hash and thumbnail are then its own, and so is the URI of a file, unless `uri` says
+    /// another.
     pub content: Option<Content>,
 }
 
@@ -82,8 +89,9 @@ impl Change {
         self
     }
 
-    /// Makes the change, on what is known of the item.
-    fn apply(&self, document: &mut Document) -> Result<()> {
+    /// Makes the change on what is known of the item; nothing of it when it cannot be made.
+    fn apply(&self, known: &mut Document) -> Result<()> {
+        let mut document = known.clone();
         if let Some(caption) = &self.caption {
             document.caption.clone_from(caption);
         }
@@ -99,7 +107,9 @@ impl Change {
                 None => drop(document.payload.remove(name)),
             }
         }
-        check_item(&self.key, &document.caption, &document.uri, &document.payload)
+        check_item(&self.key, &document.caption, &document.uri, &document.payload)?;
+        *known = document;
+        Ok(())
     }
 }
 
@@ -125,33 +135,38 @@ impl Collection {
     ///
     /// # Errors
     /// [`Error::UnknownKey`] when there is no such item; else as [`Self::insert`].
-    pub fn update(&self, change: Change) -> Result<()> {
+    pub fn update(&self, change: Change) -> Result<Receipt> {
+        let key = change.key.clone();
         let updated = self.update_many(vec![change], None)?;
-        updated.failures.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+        match updated.failures.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => updated.receipt.ok_or_else(|| self.unknown_key(&key)),
+        }
     }
 
     /// Makes what changes can be made, in their order, as one durable batch, and says of each other why it was left out. A
-    /// batch whose `request_id` was seen before is not written again.
+    /// batch whose `request_id` was seen before is not written again, and gets the first one's receipt.
     ///
     /// # Errors
-    /// What is no single change's fault: no model for a new picture, a full disk, or others who write the same items all the
-    /// time ([`ErrorKind::Busy`]).
+    /// What is no single change's fault: no model for a new picture, a full disk, items of more than 128 MiB together, or
+    /// others who write the same items all the time ([`ErrorKind::Busy`]).
     pub fn update_many(&self, changes: Vec<Change>, request_id: Option<String>) -> Result<Upserted> {
-        if let Some(receipt) = request_id.as_deref().and_then(|id| self.stored().receipt(id)) {
-            return Ok(Upserted { receipt: Some(receipt), failures: Vec::new() });
-        }
         let (ready, mut failures) = self.make_contents(changes)?;
         let mut tries = 0;
         loop {
             let planned = self.plan(&self.stored().snapshot(), &ready)?;
             let ops: Vec<Op> = planned.records.into_iter().map(Op::Put).collect();
             let receipt = match ops.is_empty() {
-                true => None,
+                true => request_id.as_deref().and_then(|id| self.stored().receipt(id)),
                 false => {
                     let batch = Batch { ops, request_id: request_id.clone() };
                     match self.stored().write_held_to(batch, planned.versions) {
                         Err(StorageError::Changed { .. }) if tries < TRIES_MAX => {
                             tries += 1;
+                            if tries > TRIES_AT_ONCE {
+                                let pause = (tries - TRIES_AT_ONCE).min(PAUSE_MS_MAX);
+                                std::thread::sleep(Duration::from_millis(pause.into()));
+                            }
                             continue;
                         }
                         written => Some(written?),
@@ -169,6 +184,9 @@ impl Collection {
         for mut change in changes {
             let has_content = change.content.is_some();
             if let Some(content) = change.content.take() {
+                if let (Content::File(path), None) = (&content, &change.uri) {
+                    change.uri = Some(path.to_string_lossy().into_owned());
+                }
                 match self.prepare(Item::new(change.key.clone(), content)) {
                     Ok(one) => prepared.push(one),
                     Err(error) if error.kind() == ErrorKind::InvalidArgument => {
@@ -191,49 +209,84 @@ impl Collection {
     /// What the changes make of the items as they are in `snapshot`.
     fn plan(&self, snapshot: &Snapshot, ready: &[Ready]) -> Result<Planned> {
         let mut planned = Planned::default();
+        // What is known of each item is read once, however many changes it has.
+        let mut items: Vec<(Record, Document)> = Vec::new();
         let mut place_of: HashMap<&str, usize> = HashMap::new();
+        let mut bytes = 0;
         for Ready { change, made } in ready {
             let key = change.key.as_str();
-            let current = match place_of.get(key) {
-                Some(&place) => Some(planned.records[place].clone()),
-                None => record_of(snapshot, key)?,
+            let place = match place_of.get(key) {
+                Some(&place) => Ok(place),
+                None => self.read(snapshot, key).map(|item| {
+                    items.push(item);
+                    items.len() - 1
+                }),
             };
-            let changed = match current {
-                Some(record) => changed(record, change, made.as_ref()),
-                None => Err(self.unknown_key(key)),
-            };
-            match (changed, place_of.get(key)) {
-                (Ok(record), Some(&place)) => planned.records[place] = record,
-                (Ok(record), None) => {
-                    planned.versions.push(snapshot.version(key)?);
-                    place_of.insert(key, planned.records.len());
-                    planned.records.push(record);
+            let changed = place.and_then(|place| {
+                let (record, document) = &mut items[place];
+                change.apply(document)?;
+                if let Some(made) = made {
+                    *record = made.clone();
                 }
-                (Err(error), _) => planned.failures.push((key.to_owned(), error)),
+                Ok(place)
+            });
+            match changed {
+                Ok(place) if place_of.insert(key, place).is_none() => {
+                    planned.versions.push(snapshot.version(key)?);
+                    bytes += bytes_of(&items[place].0);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    // An item that nothing was made of is not written.
+                    if !place_of.contains_key(key) && items.last().is_some_and(|(record, _)| record.key == key) {
+                        items.pop();
+                    }
+                    planned.failures.push((key.to_owned(), error));
+                }
+            }
+            if bytes > BATCH_BYTES_MAX {
+                return Err(StorageError::BatchTooLarge { bytes, limit: BATCH_BYTES_MAX }.into());
             }
         }
+        planned.records = items.into_iter().map(|(record, about)| with_words_of(record, about)).collect();
         Ok(planned)
+    }
+
+    /// What is stored under a key, and what is known of it.
+    fn read(&self, snapshot: &Snapshot, key: &str) -> Result<(Record, Document)> {
+        let at = snapshot.find(key)?.ok_or_else(|| self.unknown_key(key))?;
+        let segment = &snapshot.segments()[at.segment];
+        let document = segment.document(at.row)?;
+        let words = fromagerie_storage::Document {
+            payload: document.payload.clone(),
+            caption: document.caption.clone(),
+            uri: document.uri.clone(),
+            ..fromagerie_storage::Document::default()
+        };
+        let record = Record {
+            key: key.to_owned(),
+            vector: segment.vector(at.row)?.to_f32().into_owned(),
+            features: segment.features(at.row)?,
+            document,
+        };
+        Ok((record, Document::read(words)?))
     }
 }
 
-/// What is stored under a key, in the form in which it is written.
-fn record_of(snapshot: &Snapshot, key: &str) -> Result<Option<Record>> {
-    let Some(at) = snapshot.find(key)? else { return Ok(None) };
-    let segment = &snapshot.segments()[at.segment];
-    Ok(Some(Record {
-        key: key.to_owned(),
-        vector: segment.vector(at.row)?.to_f32().into_owned(),
-        features: segment.features(at.row)?,
-        document: segment.document(at.row)?,
-    }))
+/// The record with caption, address and payload of `about`.
+fn with_words_of(record: Record, about: Document) -> Record {
+    let words = about.stored();
+    let document = fromagerie_storage::Document {
+        caption: words.caption,
+        uri: words.uri,
+        payload: words.payload,
+        ..record.document
+    };
+    Record { document, ..record }
 }
 
-fn changed(record: Record, change: &Change, made: Option<&Record>) -> Result<Record> {
-    let mut document = Document::read(record.document)?;
-    change.apply(&mut document)?;
-    let Some(made) = made else { return Ok(Record { document: document.stored(), ..record }) };
-    let (about, picture) = (document.stored(), made.document.clone());
-    let document =
-        fromagerie_storage::Document { caption: about.caption, uri: about.uri, payload: about.payload, ..picture };
-    Ok(Record { document, ..made.clone() })
+/// About the bytes that a record takes, its words not counted: those are bounded.
+fn bytes_of(record: &Record) -> usize {
+    let floats = record.vector.len() + record.features.as_ref().map_or(0, Vec::len);
+    4 * floats + record.document.thumbnail.len() + record.document.payload.len()
 }

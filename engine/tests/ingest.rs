@@ -87,12 +87,14 @@ fn a_run_goes_on_after_the_last_durable_batch() {
 
 #[test]
 fn a_packed_shard_is_read_like_a_plain_one_and_its_end_is_told() {
-    let (_cellar, colours) = cellar(FakeModel::new(), &[]);
+    let (cellar, colours) = cellar(FakeModel::new(), &[]);
     let packed = fixture("wds-00002.tar.gz");
     let (report, _) = ingest(&colours, std::slice::from_ref(&packed), &IngestOptions::default());
     assert_eq!((report.written, report.failed), (3, 0));
+    let encoded = cellar.model.counts().images_encoded;
     let (again, _) = ingest(&colours, &[fixture("wds-00000.tar")], &IngestOptions::default());
-    assert_eq!((again.unchanged, again.written), (3, 0), "the same samples as unpacked");
+    assert_eq!((again.unchanged, again.written), (0, 3), "the same samples, from another address");
+    assert_eq!(cellar.model.counts().images_encoded, encoded);
 
     let bytes = std::fs::read(&packed).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -100,14 +102,14 @@ fn a_packed_shard_is_read_like_a_plain_one_and_its_end_is_told() {
         let path = folder.path().join(format!("{cut}.tar.gz"));
         std::fs::write(&path, &bytes[..cut]).unwrap();
         let (report, told) = ingest(&colours, &[path], &IngestOptions::default());
-        assert_eq!((report.written, report.failed), (0, 1), "cut at {cut}: {:?}", told.failed);
+        assert_eq!(report.failed, 1, "cut at {cut}: {:?}", told.failed);
         assert_eq!(told.failed[0]["reason"], "TRUNCATED_SOURCE", "{}", told.failed[0]);
     }
     let (mut bad, path) = (bytes.clone(), folder.path().join("bad.tar.gz"));
     bad[bytes.len() - 8] ^= 1;
     std::fs::write(&path, bad).unwrap();
     let (report, told) = ingest(&colours, &[path], &IngestOptions::default());
-    assert_eq!((report.written, report.failed), (0, 1), "another checksum");
+    assert_eq!(report.failed, 1, "another checksum");
     assert_eq!(told.failed[0]["reason"], "DAMAGED_SOURCE", "{}", told.failed[0]);
 }
 

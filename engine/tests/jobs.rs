@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use common::{Cellar, cellar, png};
 use fromagerie::{
-    Collection, Database, IngestEvent, IngestJob, Item, Job, JobInput, JobSpec, JobState, NewCollection, Options,
-    ReindexJob, SourceOptions, Thumbnails,
+    Change, Collection, Content, Database, IngestEvent, IngestJob, Item, Job, JobInput, JobSpec, JobState,
+    NewCollection, Options, ReindexJob, SourceOptions, Thumbnails,
 };
 use fromagerie_models::FakeModel;
 
@@ -184,6 +184,54 @@ fn a_sync_adds_updates_and_removes() {
     std::fs::create_dir(&source).unwrap();
     let error = run(db, sync()).unwrap_err();
     assert_eq!((error.reason(), photos.len()), ("NO_PICTURES", 6), "an empty folder empties nothing");
+}
+
+#[test]
+fn words_that_changed_are_brought_back_without_the_model() {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let (db, source) = (&cellar.db, pictures(cellar.folder.path(), 3));
+    let sync = || JobSpec::Ingest(IngestJob { sync: true, features: true, ..ingest_of("photos", &[&source]) });
+    run(db, sync()).unwrap();
+    let photos = db.open_collection("photos").unwrap();
+    let before = photos.require("0001.png").unwrap();
+    assert!(before.features.is_some() && !before.document.thumbnail.is_empty());
+    let encoded = cellar.model.counts().images_encoded;
+    for change in [
+        Change::of("0001.png").caption("other words"),
+        Change::of("0001.png").uri("elsewhere.png"),
+        Change::of("0001.png").payload("draft", true),
+    ] {
+        photos.update(change).unwrap();
+        let job = run(db, sync()).unwrap();
+        assert_eq!((job.progress.report.written, job.progress.report.unchanged), (1, 2));
+        assert_eq!(photos.require("0001.png").unwrap(), before);
+    }
+    assert_eq!(cellar.model.counts().images_encoded, encoded);
+}
+
+#[test]
+fn a_re_index_takes_no_other_picture_for_the_one_that_is_stored() {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let source = pictures(cellar.folder.path(), 3);
+    let first = ReindexJob { input: ingest_of("", &[&source]).input, ..reindex("photos") };
+    run(&cellar.db, JobSpec::Reindex(first)).unwrap();
+    let photos = cellar.db.open_collection("photos").unwrap();
+    // Its URI still names the file of the picture that it had.
+    photos.update(Change::of("0001.png").content(Content::Image(png([7, 77, 177])))).unwrap();
+    let (bundle, _) = new_model(&cellar);
+    let anew = || JobSpec::Reindex(ReindexJob { bundle: Some(bundle.clone()), ..reindex("photos") });
+    let error = run(&cellar.db, anew()).unwrap_err();
+    assert_eq!(error.reason(), "GENERATION_REFUSED", "{error}");
+    let failed = cellar.db.jobs().unwrap().pop().unwrap();
+    let report = std::fs::read_to_string(cellar.db.job_failures(&failed.id).unwrap()).unwrap();
+    assert!(report.contains("0001.png is another picture now than the one that is stored"), "{report}");
+    let file = source.join("0001.png");
+    std::fs::write(&file, png([7, 77, 177])).unwrap();
+    assert_eq!(run(&cellar.db, anew()).unwrap().progress.report.failed, 0);
+    let (now, other) = (cellar.db.open_collection("photos").unwrap(), source.join("0002.png"));
+    assert_eq!(now.require("0001.png").unwrap().document.uri, file.to_string_lossy());
+    now.update(Change::of("0001.png").content(Content::File(other.clone()))).unwrap();
+    assert_eq!(now.require("0001.png").unwrap().document.uri, other.to_string_lossy(), "a file brings its own");
 }
 
 /// A source that is damaged must not take along what it had.

@@ -129,6 +129,39 @@ fn a_batch_makes_what_it_can_and_says_of_the_rest_why_not() {
 }
 
 #[test]
+fn numbers_stay_what_they_are_to_the_last_bit() {
+    let (_cellar, collection) = with_all();
+    let numbers = [3.28e215, 1.234_567_890_123_456_7e-12, 9.876_543_210_987_654e-9, -0.0, 5e-324, 0.1 + 0.2];
+    let exact = |item: &StoredItem| -> Vec<u64> {
+        let of = |value: &Value| value.as_f64().unwrap().to_bits();
+        item.document.payload["numbers"].as_array().unwrap().iter().map(of).collect()
+    };
+    collection.update(Change::of("green").payload("numbers", numbers.to_vec())).unwrap();
+    collection.update(Change::of("green").payload("large", u64::MAX)).unwrap();
+    for n in 0..20 {
+        collection.update(Change::of("green").caption(format!("{n}"))).unwrap();
+    }
+    let stored = collection.require("green").unwrap();
+    assert_eq!(exact(&stored), numbers.map(f64::to_bits));
+    assert_eq!(stored.document.payload["large"], u64::MAX);
+}
+
+#[test]
+fn a_batch_over_more_bytes_than_are_written_at_once_is_refused_before_it_takes_them() {
+    let (_cellar, collection) = with_all();
+    let large = "x".repeat(1 << 20 >> 1);
+    for tens in 0..27 {
+        let item = |n| Item::vector(format!("{tens}{n}"), vec![1.0; 6]).payload("text", large.clone());
+        collection.insert_many((0..10).map(item).collect(), None).unwrap();
+    }
+    let changes = |count| (0..count).map(|n| Change::of(format!("{n:02}")).caption("new")).collect();
+    let error = collection.update_many(changes(270), None).unwrap_err();
+    assert_eq!(error.reason(), "BATCH_TOO_LARGE", "{error}");
+    assert_eq!(collection.require("00").unwrap().document.caption, "");
+    assert_eq!(collection.update_many(changes(200), None).unwrap().receipt.unwrap().put, 200);
+}
+
+#[test]
 fn changes_of_one_item_at_once_all_hold() {
     const EACH: usize = 40;
     let (_cellar, collection) = with_all();

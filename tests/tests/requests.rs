@@ -24,6 +24,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
 
 /// Bytes as they are: the message is not for the client to understand.
 #[derive(Clone, Copy, Default)]
@@ -242,7 +243,12 @@ async fn any_bytes_in_the_place_of_a_request() {
         sent += 1;
         match call(&channel, method, bytes.clone()).await {
             Ok(()) => answered += 1,
-            Err(status) => assert!(is_refusal(&status), "{method}: {status}; by {bytes:?}"),
+            Err(status) => {
+                assert!(is_refusal(&status), "{method}: {status}; by {bytes:?}");
+                let info = status.get_details_error_info();
+                let info = info.unwrap_or_else(|| panic!("{method}: no ErrorInfo: {status}; by {bytes:?}"));
+                assert!(info.domain == "fromagerie" && !info.reason.is_empty(), "{info:?}");
+            }
         }
     }
     println!("{answered} of {sent} mutated requests were answered, the others refused");

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::source::{Body, Failure, Found, Made, Place, SourceError, Stage};
 use crate::bounds::check_item;
 use crate::collection::Collection;
-use crate::encoder::content_hash;
+use crate::encoder::{DecodedImage, content_hash};
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Content, Document, Item, StoredItem, read_file};
 use crate::prepare::{Origin, Prepared};
@@ -56,11 +56,11 @@ impl Collection {
     }
 
     fn look(&self, found: Found) -> Result<Usable> {
-        let Found { key, body, caption, uri, payload, .. } = found;
+        let Found { key, body, caption, uri, payload, content_hash, .. } = found;
         let item = |content| Item { key, content, caption, uri, payload };
         match body {
-            Body::Bytes(bytes) => self.look_at_picture(item(Content::Image(bytes))),
-            Body::File(path) => self.look_at_picture(item(Content::Image(read_file(&path)?))),
+            Body::Bytes(bytes) => self.look_at_picture(item(Content::Image(bytes)), content_hash),
+            Body::File(path) => self.look_at_picture(item(Content::Image(read_file(&path)?)), content_hash),
             Body::Url(url) => Err(SourceError::unsupported(format!("{url} was not fetched")).into()),
             Body::Vector(vector) => {
                 self.look_at_made(item(Content::Image(Vec::new())), Made { vector: Some(vector), ..Made::default() })
@@ -69,11 +69,19 @@ impl Collection {
         }
     }
 
-    fn look_at_picture(&self, item: Item) -> Result<Usable> {
+    fn look_at_picture(&self, item: Item, expected: Option<[u8; 32]>) -> Result<Usable> {
         let Content::Image(bytes) = &item.content else { return Err(SourceError::unsupported("no picture").into()) };
         let hash = content_hash(bytes);
-        let has = self.has(&item, |stored| stored.document.content_hash == Some(hash))?;
-        let prepared = if has { None } else { Some(self.prepare(item)?) };
+        if expected.is_some_and(|expected| expected != hash) {
+            let problem = format!("{} is another picture now than the one that is stored; ingest it anew", item.uri);
+            return Err(Error::BadItem { key: item.key, problem });
+        }
+        let stored = self.stored_under(&item.key)?.filter(|stored| stored.document.content_hash == Some(hash));
+        let prepared = match stored {
+            Some(stored) if says_the_same(&stored.document, &item) => None,
+            Some(stored) => Some(of_new_words(item, stored)?),
+            None => Some(self.prepare(item)?),
+        };
         Ok(Usable { hash: Some(hash), content: hash, prepared })
     }
 
@@ -127,13 +135,24 @@ impl Collection {
 
     /// True when what is stored under the item's key says the same, and `same` of what belongs to its picture.
     fn has(&self, item: &Item, same: impl Fn(&StoredItem) -> bool) -> Result<bool> {
-        if self.is_empty() {
-            return Ok(false);
-        }
-        let says_the_same =
-            |document: &Document| document.caption == item.caption && document.payload_is(&item.payload);
-        Ok(self.get(&item.key)?.is_some_and(|stored| says_the_same(&stored.document) && same(&stored)))
+        Ok(self.stored_under(&item.key)?.is_some_and(|stored| says_the_same(&stored.document, item) && same(&stored)))
     }
+
+    fn stored_under(&self, key: &str) -> Result<Option<StoredItem>> {
+        if self.is_empty() { Ok(None) } else { self.get(key) }
+    }
+}
+
+fn says_the_same(document: &Document, item: &Item) -> bool {
+    document.caption == item.caption && document.uri == item.uri && document.payload_is(&item.payload)
+}
+
+/// New words for a picture that is stored: it needs neither to be decoded nor encoded again.
+fn of_new_words(item: Item, stored: StoredItem) -> Result<Prepared> {
+    check_item(&item.key, &item.caption, &item.uri, &item.payload)?;
+    let Document { width, height, content_hash, thumbnail, .. } = stored.document;
+    let picture = content_hash.map(|hash| DecodedImage { hash, width, height, thumbnail });
+    Ok(Prepared::new(item, picture, Origin::Vector(stored.vector, stored.features)))
 }
 
 /// A digest of numbers.

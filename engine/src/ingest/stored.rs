@@ -75,8 +75,8 @@ impl StoredRecords {
             } else {
                 Body::File(PathBuf::from(&document.uri))
             };
-            let Document { caption, uri, payload, .. } = document;
-            Ok(Found { key: key.clone(), body, caption, uri, payload, place: place.clone() })
+            let Document { caption, uri, payload, content_hash, .. } = document;
+            Ok(Found { key: key.clone(), body, caption, uri, payload, place: place.clone(), content_hash })
         };
         read().map_err(|error| Failure::new(Some(key.clone()), place.clone(), Stage::Read, error))
     }

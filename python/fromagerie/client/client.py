@@ -13,7 +13,8 @@ MESSAGE_BYTES_MAX = 64 << 20
 
 class Client:
     """One connection to a server. Errors are `grpc.RpcError`, whose details say what to do. A call with one answer that takes
-    longer than `timeout` seconds is given up, on the server too (`DEADLINE_EXCEEDED`)."""
+    longer than `timeout` seconds is given up (`DEADLINE_EXCEEDED`); a write may still have been made: with a `request_id`
+    it can be sent again."""
 
     def __init__(self, address: str, token: str | None = None, timeout: float | None = None):
         self.address = address
@@ -74,14 +75,14 @@ class Client:
         request = {"collection": collection, "items": [_item(i) for i in items], "request_id": request_id}
         return self._wire.call("CollectionService", "UpsertItems", request)
 
-    def update(self, collection: str, items: Iterable[dict], mask: Iterable[str] = (), request_id: str = "") -> Any:
+    def update(self, collection: str, items: Iterable[dict], mask: str | Iterable[str] = (), request_id: str = "") -> Any:
         """Changes what is known of items that are there, as one durable batch. Items are as for `upsert`. `mask` names what
         changes: `caption`, `uri`, `image`, `vector`, `payload` (all of it) or `payload.NAME` (which is removed where an
-        item has none). Without it, all that an item has set changes, and nothing is removed."""
+        item has none). What is stored of the items may have 128 MiB: send many in several calls. Without it, all that an item has set changes, and nothing is removed."""
         request = {
             "collection": collection,
             "items": [_item(i) for i in items],
-            "update_mask": {"paths": list(mask)},
+            "update_mask": {"paths": [mask] if isinstance(mask, str) else list(mask)},
             "request_id": request_id,
         }
         return self._wire.call("CollectionService", "UpdateItems", request)

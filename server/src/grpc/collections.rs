@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::blocking::blocking;
 use super::convert;
-use super::mask;
+use super::mask::Mask;
 use super::status::{bad, missing, status};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -135,8 +135,8 @@ impl CollectionService for Collections {
     async fn update_items(&self, request: Request<v1::UpdateItemsRequest>) -> Answer<v1::WriteReceipt> {
         let request = request.into_inner();
         let collection = self.open(&request.collection).await?;
-        let changes = request.items.into_iter().map(|item| mask::change(item, request.update_mask.as_ref()));
-        let changes = changes.collect::<Result<Vec<_>, _>>()?;
+        let mask = Mask::of(request.update_mask.as_ref(), request.items.len())?;
+        let changes = request.items.into_iter().map(|item| mask.change(item)).collect::<Result<Vec<_>, _>>()?;
         let (id, request_id) = (given(&request.request_id), request.request_id);
         let updated = blocking(move |_| collection.update_many(changes, id)).await?;
         Ok(Response::new(write_receipt(updated, request_id)))

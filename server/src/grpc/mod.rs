@@ -11,6 +11,7 @@ mod collections;
 mod convert;
 mod convert_job;
 mod dialogue;
+mod explained;
 mod jobs;
 mod mask;
 mod models;
@@ -35,6 +36,7 @@ use tokio::net::TcpListener;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
+use tower::util::MapResponseLayer;
 
 pub(crate) use jobs::go_on;
 
@@ -123,6 +125,7 @@ pub(crate) async fn serve(db: Database, listener: TcpListener, token: Option<Str
     // Without it, an answer of more than one packet waits for the client's delayed acknowledgement: 40 ms.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let router = Server::builder()
+        .layer(MapResponseLayer::new(explained::explained))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .add_service(health_service)

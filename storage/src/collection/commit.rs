@@ -5,8 +5,8 @@
 //! Batches become visible after the fsync and before the answer. Who has something to do that no batch may come between
 //! ([`Inner::alone`]) queues too, and leads a group of nobody.
 
-use std::collections::{HashMap, HashSet};
 use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};

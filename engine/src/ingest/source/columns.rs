@@ -187,7 +187,7 @@ impl Roles {
                 payload.insert(name.as_ref().to_owned(), value);
             }
         }
-        Ok(Found { key, body, caption: caption.text().unwrap_or_default(), uri, payload, place })
+        Ok(Found { key, body, caption: caption.text().unwrap_or_default(), uri, payload, place, content_hash: None })
     }
 }
 

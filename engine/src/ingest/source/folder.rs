@@ -64,6 +64,7 @@ impl Folder {
             None => captions::sidecar(path)?,
         };
         Ok(Found {
+            content_hash: None,
             key: key.to_owned(),
             body: Body::File(path.to_owned()),
             caption,

@@ -103,6 +103,8 @@ pub(crate) struct Found {
     pub(crate) uri: String,
     pub(crate) payload: Map<String, Value>,
     pub(crate) place: Place,
+    /// What the picture's bytes must hash to, where that is known: else it is another picture.
+    pub(crate) content_hash: Option<[u8; 32]>,
 }
 
 /// What a run reads: records in a fixed order, and a place to begin again.

@@ -33,6 +33,7 @@ pub(super) fn record(batch: &RecordBatch, at: usize, place: Place) -> Result<Fou
                 .map_err(|error| SourceError::damaged(format!("its payload is no JSON object: {error}")))?,
         };
         Ok(Found {
+            content_hash: None,
             key: key.clone(),
             body: Body::Made(Box::new(Made { vector, features, picture: Some(picture) })),
             caption: text(batch, marks::CAPTION, at)?,

@@ -83,6 +83,7 @@ impl Source for Npy {
         };
         let found = vector.and_then(|vector| Ok((key?, vector)));
         Some(found.map_err(|error| Failure::read(None, place.clone(), error)).map(|(key, vector)| Found {
+            content_hash: None,
             key,
             body: Body::Vector(vector),
             caption: String::new(),

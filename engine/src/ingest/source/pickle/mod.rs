@@ -78,6 +78,7 @@ impl Source for Pickle {
         Some(match self.record(row) {
             Err(error) => Err(Failure::read(None, place, error)),
             Ok((key, vector)) => Ok(Found {
+                content_hash: None,
                 uri: key.clone(),
                 key,
                 body: Body::Vector(vector),

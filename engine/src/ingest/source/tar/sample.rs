@@ -104,7 +104,7 @@ impl Sample {
             self.payload.insert("cls".to_owned(), class);
         }
         let uri = url.unwrap_or_else(|| format!("{}#{name}", path.display()));
-        Ok(Found { key, body: Body::Bytes(bytes), caption, uri, payload: self.payload, place })
+        Ok(Found { key, body: Body::Bytes(bytes), caption, uri, payload: self.payload, place, content_hash: None })
     }
 
     /// The text or number under `name`, taken out of the payload.
