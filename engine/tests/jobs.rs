@@ -222,7 +222,8 @@ fn a_re_index_takes_no_other_picture_for_the_one_that_is_stored() {
     let anew = || JobSpec::Reindex(ReindexJob { bundle: Some(bundle.clone()), ..reindex("photos") });
     let error = run(&cellar.db, anew()).unwrap_err();
     assert_eq!(error.reason(), "GENERATION_REFUSED", "{error}");
-    let failed = cellar.db.jobs().unwrap().pop().unwrap();
+    let jobs = cellar.db.jobs().unwrap();
+    let failed = jobs.iter().find(|job| job.state == JobState::Failed).unwrap();
     let report = std::fs::read_to_string(cellar.db.job_failures(&failed.id).unwrap()).unwrap();
     assert!(report.contains("0001.png is another picture now than the one that is stored"), "{report}");
     let file = source.join("0001.png");
