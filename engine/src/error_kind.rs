@@ -147,7 +147,7 @@ fn storage_kind(error: &StorageError) -> ErrorKind {
             ErrorKind::NotFound
         }
         S::NameTaken { .. } => ErrorKind::AlreadyExists,
-        S::Locked { .. } | S::Repaired { .. } | S::Changed { .. } => ErrorKind::Busy,
+        S::Locked { .. } | S::Repaired { .. } | S::HandedOver { .. } | S::Changed { .. } => ErrorKind::Busy,
         S::DiskFull { .. } | S::NoRoom { .. } => ErrorKind::Exhausted,
         S::Damaged(_) | S::Catalog { .. } | S::Unrepairable { .. } => ErrorKind::DataLoss,
         S::NotADatabase { .. }
@@ -182,6 +182,7 @@ fn storage_reason(error: &StorageError) -> &'static str {
         S::ReadOnly { .. } => "READ_ONLY",
         S::Repaired { .. } => "REPAIRED",
         S::Changed { .. } => "CHANGED",
+        S::HandedOver { .. } => "HANDED_OVER",
         S::Unrepairable { .. } => "UNREPAIRABLE",
         S::NoRoom { .. } => "NO_ROOM",
         S::BadDestination { .. } => "BAD_DESTINATION",

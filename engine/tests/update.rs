@@ -151,13 +151,14 @@ fn a_batch_over_more_bytes_than_are_written_at_once_is_refused_before_it_takes_t
     let (_cellar, collection) = with_all();
     let large = "x".repeat(1 << 20 >> 1);
     for tens in 0..27 {
-        let item = |n| Item::vector(format!("{tens}{n}"), vec![1.0; 6]).payload("text", large.clone());
+        let item =
+            |n| Item::vector(format!("{tens:02}{n}"), vec![1.0; collection.dim()]).payload("text", large.clone());
         collection.insert_many((0..10).map(item).collect(), None).unwrap();
     }
-    let changes = |count| (0..count).map(|n| Change::of(format!("{n:02}")).caption("new")).collect();
+    let changes = |count| (0..count).map(|n| Change::of(format!("{n:03}")).caption("new")).collect();
     let error = collection.update_many(changes(270), None).unwrap_err();
     assert_eq!(error.reason(), "BATCH_TOO_LARGE", "{error}");
-    assert_eq!(collection.require("00").unwrap().document.caption, "");
+    assert_eq!(collection.require("000").unwrap().document.caption, "");
     assert_eq!(collection.update_many(changes(200), None).unwrap().receipt.unwrap().put, 200);
 }
 

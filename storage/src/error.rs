@@ -238,6 +238,14 @@ pub enum StorageError {
         /// Its name.
         name: String,
     },
+    /// Another collection has taken this one's place, and this handle was taken before.
+    #[error(
+        "nothing was written: another generation has taken the place of `{name}`; take the collection from the database again, by its alias"
+    )]
+    HandedOver {
+        /// Its name.
+        name: String,
+    },
     /// Nothing says what a damaged collection was.
     #[error("{} cannot be repaired: {why}; restore a snapshot, or drop the collection", path.display())]
     Unrepairable {

@@ -112,6 +112,41 @@ fn a_repeat_is_answered_also_while_its_id_is_being_forgotten() {
     assert_eq!(contents(&collection.snapshot()).len(), 7);
 }
 
+#[test]
+fn a_collection_that_was_handed_over_takes_writes_of_new_handles_only() {
+    let dir = common::tempdir();
+    let store = open(dir.path());
+    let collection = photos(&store);
+    collection.write(put("k", 1).with_request_id("r")).unwrap();
+    let failed = collection.hand_over(|| Err::<(), _>("not this time"));
+    assert_eq!(failed, Err("not this time"));
+    collection.write(put("k", 2)).unwrap();
+    let (is_over, waiting) = (AtomicBool::new(false), std::sync::Barrier::new(2));
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            waiting.wait();
+            let written = collection.write(put("k", 3));
+            assert!(is_over.load(Ordering::SeqCst), "it did not wait");
+            written
+        });
+        let seen = collection.hand_over(|| {
+            waiting.wait();
+            std::thread::sleep(Duration::from_millis(50));
+            is_over.store(true, Ordering::SeqCst);
+            Ok::<_, StorageError>(contents(&collection.snapshot())["k"])
+        });
+        assert_eq!(seen.unwrap(), 2);
+        let refused = writer.join().unwrap().unwrap_err();
+        assert!(matches!(&refused, StorageError::HandedOver { name } if name == "photos"), "{refused}");
+    });
+    let stale = collection.clone();
+    assert!(stale.write(delete("k")).is_err(), "a copy of a handle is as old as the handle");
+    assert_eq!(stale.write(put("k", 4).with_request_id("r")).unwrap().sequence, 1, "what was written is answered");
+    assert_eq!(contents(&stale.snapshot())["k"], 2);
+    photos(&store).write(put("k", 5)).unwrap();
+    assert_eq!(contents(&stale.snapshot())["k"], 5);
+}
+
 /// Waits in the build until told, so that a test can act during a seal.
 struct Slow {
     started: AtomicBool,

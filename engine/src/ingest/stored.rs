@@ -11,7 +11,7 @@ use super::source::{Body, Failure, Found, Made, Place, Position, Records, Spot, 
 use crate::collection::Collection;
 use crate::encoder::DecodedImage;
 use crate::error::{Error, Result};
-use crate::item::Document;
+use crate::item::{Document, StoredItem};
 
 /// What of an item is good for the new collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(crate) struct StoredRecords {
     name: String,
     snapshot: Snapshot,
     take: TakeOver,
+    /// Where they go: a picture that is there already is not read again.
+    into: Collection,
     /// Whether thumbnails may be taken over too.
     same_thumbnails: bool,
     segment: usize,
@@ -37,9 +39,17 @@ pub(crate) struct StoredRecords {
 }
 
 impl StoredRecords {
-    pub(crate) fn new(from: &Collection, take: TakeOver, same_thumbnails: bool) -> StoredRecords {
-        let snapshot = from.stored().snapshot();
-        StoredRecords { name: from.name().to_owned(), snapshot, take, same_thumbnails, segment: 0, row: 0, done: 0 }
+    pub(crate) fn new(from: &Collection, into: &Collection, take: TakeOver) -> StoredRecords {
+        StoredRecords {
+            name: from.name().to_owned(),
+            snapshot: from.stored().snapshot(),
+            take,
+            into: into.clone(),
+            same_thumbnails: from.thumbnails() == into.thumbnails(),
+            segment: 0,
+            row: 0,
+            done: 0,
+        }
     }
 
     /// The place in the collection's history that is read.
@@ -67,6 +77,8 @@ impl StoredRecords {
             });
             let body = if vector.is_some() || features.is_some() {
                 Body::Made(Box::new(Made { vector, features, picture }))
+            } else if let Some(made) = self.made_before(&key, &document)? {
+                Body::Made(Box::new(made))
             } else if !has_picture {
                 let problem = "it is a vector without a picture, and vectors of another model cannot be taken over";
                 return Err(Error::BadItem { key: key.clone(), problem: problem.to_owned() });
@@ -79,6 +91,20 @@ impl StoredRecords {
             Ok(Found { key: key.clone(), body, caption, uri, payload, place: place.clone(), content_hash })
         };
         read().map_err(|error| Failure::new(Some(key.clone()), place.clone(), Stage::Read, error))
+    }
+}
+
+impl StoredRecords {
+    /// What was made of the item's picture where it goes, by an earlier pass.
+    fn made_before(&self, key: &str, document: &Document) -> Result<Option<Made>> {
+        let is_same = |there: &StoredItem| {
+            document.content_hash.is_some() && there.document.content_hash == document.content_hash
+        };
+        Ok(self.into.get(key)?.filter(is_same).map(|there| {
+            let Document { width, height, content_hash, thumbnail, .. } = there.document;
+            let picture = content_hash.map(|hash| DecodedImage { hash, width, height, thumbnail });
+            Made { vector: Some(there.vector), features: there.features, picture }
+        }))
     }
 }
 

@@ -53,7 +53,7 @@ impl Running<'_> {
         let old = old.map(|name| self.db.open_collection(&name)).transpose()?;
         if self.phase() <= JobPhase::Build {
             match &old {
-                Some(old) if job.input.is_empty() => self.copy(old, &new, job, on_event)?,
+                Some(old) if job.input.is_empty() => drop(self.copy(old, &new, job, on_event)?),
                 _ => drop(self.read_sources(&new, &job.input, true, on_event)?),
             }
             self.enter(JobPhase::Seal)?;
@@ -78,13 +78,44 @@ impl Running<'_> {
             self.enter(JobPhase::Swap)?;
         }
         if self.phase() == JobPhase::Swap && !job.stay {
-            self.db.set_alias(&job.alias, new.name())?;
-            if let (Some(old), true) = (&old, job.input.is_empty()) {
-                // What was written to the old one between the last look and the move.
-                self.copy(old, &new, job, on_event)?;
-            }
+            self.swap(old.as_ref(), &new, job, on_event)?;
         }
         Ok(())
+    }
+
+    /// Moves the alias, unless it has moved: from then on what is written to it is the new generation's alone.
+    fn swap(
+        &self,
+        old: Option<&Collection>,
+        new: &Collection,
+        job: &ReindexJob,
+        on_event: &mut dyn FnMut(IngestEvent<'_>),
+    ) -> Result<()> {
+        let now = self.db.named_by(&job.alias);
+        if now.as_deref() == Some(new.name()) {
+            return Ok(());
+        }
+        if now.as_deref() != old.map(Collection::name) {
+            let now = now.unwrap_or_else(|| "nothing".to_owned());
+            let found = format!("it names {now} now, which this job does not replace: it stays where it is");
+            return Err(refused(new, "alias", found));
+        }
+        let Some(old) = old.filter(|_| job.input.is_empty()) else { return self.db.set_alias(&job.alias, new.name()) };
+        // What was written while it was verified; and then, while writers wait, what was written since.
+        let looked = self.copy(old, new, job, on_event)?;
+        old.stored().hand_over(|| {
+            if old.stored().snapshot().sequence() != looked {
+                // Unheard: who writes to the old one when told of something would wait for itself.
+                self.pass(old, new, job, &mut |_| {})?;
+            }
+            let failed = self.active.record.lock().report.failed as u64;
+            if failed > job.failures_max {
+                let found =
+                    format!("{failed} left out (at most {} may be) of what was written meanwhile", job.failures_max);
+                return Err(refused(new, "counts", found));
+            }
+            self.db.set_alias(&job.alias, new.name())
+        })
     }
 
     /// The new generation: made once, and known by the record from then on.
@@ -123,37 +154,54 @@ impl Running<'_> {
         self.db.create_with(&name, new, Settings { generation, bundle: job.bundle.clone(), ..Settings::default() })
     }
 
-    /// Brings `new` to what `old` has, and again as long as `old` is written to meanwhile.
+    /// Brings `new` to what `old` has, and again as long as `old` is written to meanwhile. The place in its history up to which
+    /// that is so.
     fn copy(
         &self,
         old: &Collection,
         new: &Collection,
         job: &ReindexJob,
         on_event: &mut dyn FnMut(IngestEvent<'_>),
-    ) -> Result<()> {
+    ) -> Result<u64> {
+        let mut looked = self.pass(old, new, job, on_event)?;
+        for _ in 1..PASSES_MAX {
+            if old.stored().snapshot().sequence() == looked {
+                break;
+            }
+            looked = self.pass(old, new, job, on_event)?;
+        }
+        Ok(looked)
+    }
+
+    /// Brings `new` to what `old` has at this moment.
+    fn pass(
+        &self,
+        old: &Collection,
+        new: &Collection,
+        job: &ReindexJob,
+        on_event: &mut dyn FnMut(IngestEvent<'_>),
+    ) -> Result<u64> {
         let take = take_over(old, new);
         if take == TakeOver::Pictures {
             new.model("an image")?;
         }
-        let same_thumbnails = old.thumbnails() == new.thumbnails();
-        for _ in 0..PASSES_MAX {
-            let records = StoredRecords::new(old, take, same_thumbnails);
-            let sequence = records.sequence();
-            // The order of a collection's items does not outlive a seal: each pass begins at its beginning.
-            self.change(super::record::Record::rewind)?;
-            let options = job.input.options();
-            let run = Run { collection: new, options: &options, begin: Begin::default(), id: None };
-            let ended = self.recorded(false, on_event, |on_event, on_reached| {
-                run.over(records, &|| self.is_asked_to_stop(), on_event, on_reached)
-            })?;
-            let removed = new.remove_others(&ended.seen)?;
-            self.change(|record| record.removed += removed)?;
-            if old.stored().snapshot().sequence() == sequence {
-                break;
-            }
-        }
-        Ok(())
+        let records = StoredRecords::new(old, new, take);
+        let sequence = records.sequence();
+        // The order of a collection's items does not outlive a seal: each pass begins at its beginning.
+        self.change(super::record::Record::rewind)?;
+        let options = job.input.options();
+        let run = Run { collection: new, options: &options, begin: Begin::default(), id: None };
+        let ended = self.recorded(false, on_event, |on_event, on_reached| {
+            run.over(records, &|| self.is_asked_to_stop(), on_event, on_reached)
+        })?;
+        let removed = new.remove_others(&ended.seen)?;
+        self.change(|record| record.removed += removed)?;
+        Ok(sequence)
     }
+}
+
+fn refused(new: &Collection, check: &str, found: String) -> Error {
+    Error::GenerationRefused { collection: new.name().to_owned(), check: check.to_owned(), found }
 }
 
 /// What of `old` is good for `new`.

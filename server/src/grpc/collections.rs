@@ -116,7 +116,7 @@ impl CollectionService for Collections {
         let (send, receipts) = mpsc::channel(BATCHES_WAITING_MAX);
         let this = Collections::new(self.db.clone());
         tokio::spawn(async move {
-            let mut collection: Option<(String, Collection)> = None;
+            let mut collection = None;
             while let Some(batch) = batches.next().await {
                 let receipt = match batch {
                     Ok(batch) => this.write_batch(batch, &mut collection).await,
@@ -204,26 +204,19 @@ impl Collections {
         blocking(move |_| db.open_collection(&name)).await
     }
 
-    /// One batch of a stream, whose first request says which collection it is for.
+    /// One batch of a stream, whose first request says which collection it is for. What an alias names is looked up for each
+    /// batch: a new generation may have taken the place of the old one.
     async fn write_batch(
         &self,
         batch: v1::UpsertItemsRequest,
-        current: &mut Option<(String, Collection)>,
+        current: &mut Option<String>,
     ) -> Result<v1::WriteReceipt, Status> {
-        let same = batch.collection.is_empty() || current.as_ref().is_some_and(|(name, _)| *name == batch.collection);
-        let collection = match current {
-            Some((_, collection)) if same => collection.clone(),
-            Some((name, _)) => {
-                let given = &batch.collection;
-                return Err(bad("collection", &format!("this stream is for {name:?}, and a batch named {given:?}")));
-            }
-            None => {
-                let opened = self.open(&batch.collection).await?;
-                *current = Some((batch.collection, opened.clone()));
-                opened
-            }
-        };
-        upsert(collection, batch.items, batch.request_id).await
+        let name = current.get_or_insert_with(|| batch.collection.clone());
+        if !batch.collection.is_empty() && batch.collection != *name {
+            let given = &batch.collection;
+            return Err(bad("collection", &format!("this stream is for {name:?}, and a batch named {given:?}")));
+        }
+        upsert(self.open(name).await?, batch.items, batch.request_id).await
     }
 }
 

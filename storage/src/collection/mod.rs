@@ -2,6 +2,7 @@
 //!
 //! [`commit`] makes batches durable, [`rows`] is what they change, [`open`] recovers all of it after a crash,
 //! [`seal`] turns memory into files and [`merge`] keeps those few; [`bulk`] makes a file of a batch that is as large as one.
+//! Whoever writes passes a gate first, which is shut while the collection is handed over to what takes its place.
 //! Three locks, always taken in this order: the merger's (one merge at a time, however long it takes), the publisher's (one
 //! seal at a time; a merge takes it to begin and to end), the writer's (held for an append, never while a segment is
 //! written). Readers take none.
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::batch::{self, Batch, CollectionSpec, Receipt};
 use crate::error::StorageError;
@@ -49,6 +50,8 @@ use trouble::Trouble;
 #[derive(Clone)]
 pub struct Collection {
     pub(crate) inner: Arc<Inner>,
+    /// How often it had been handed over when this handle was taken.
+    taken_at: u64,
 }
 
 /// What the handles of one collection share.
@@ -58,6 +61,9 @@ pub(crate) struct Inner {
     pub(crate) name: String,
     pub(crate) spec: CollectionSpec,
     pub(crate) dir: PathBuf,
+    /// Held for reading by whoever writes a batch, and for writing while it is handed over.
+    gate: RwLock<()>,
+    handed_over: AtomicU64,
     queue: Mutex<commit::Queue>,
     pub(crate) merging: Mutex<()>,
     pub(crate) publishing: Mutex<Published>,
@@ -123,6 +129,11 @@ struct Sizes {
 }
 
 impl Collection {
+    pub(crate) fn new(inner: Arc<Inner>) -> Collection {
+        let taken_at = inner.handed_over.load(Ordering::SeqCst);
+        Collection { inner, taken_at }
+    }
+
     /// The name it was created under.
     pub fn name(&self) -> &str {
         &self.inner.name
@@ -155,6 +166,11 @@ impl Collection {
     /// As [`Self::write`], and [`StorageError::Changed`] when a key has something else: nothing is written then.
     pub fn write_held_to(&self, batch: Batch, versions: Vec<Version>) -> Result<Receipt, StorageError> {
         batch::check(&batch, &self.inner.spec)?;
+        let _gate = self.inner.gate.read();
+        if self.inner.handed_over.load(Ordering::SeqCst) != self.taken_at {
+            let known = batch.request_id.as_deref().and_then(|id| self.receipt(id));
+            return known.ok_or_else(|| StorageError::HandedOver { name: self.inner.name.clone() });
+        }
         let (only_deletes, is_bulk) = (batch.only_deletes(), versions.is_empty() && self.inner.is_bulk(&batch));
         let receipt = match is_bulk {
             true => self.inner.write_segment(batch)?,
@@ -174,6 +190,19 @@ impl Collection {
             self.inner.request_merge();
         }
         Ok(receipt)
+    }
+
+    /// Does `work` while nobody writes: batches wait, also those that others have begun. Once it has succeeded, every handle
+    /// that was taken before is refused as [`StorageError::HandedOver`]; new ones write. So what takes the collection's place
+    /// can be brought to what it has, and be named by its alias, and no batch is acknowledged that only the old one has.
+    ///
+    /// # Errors
+    /// Those of `work`: nothing has changed then.
+    pub fn hand_over<T, E>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let _gate = self.inner.gate.write();
+        let done = work()?;
+        self.inner.handed_over.fetch_add(1, Ordering::SeqCst);
+        Ok(done)
     }
 
     /// The receipt of the batch that was written under this request id, as long as it is remembered.

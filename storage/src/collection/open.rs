@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::backend::{Backend, Entry};
 use crate::batch::{Batch, check};
@@ -102,6 +102,8 @@ pub(super) fn open_again(
         name: manifest.name,
         spec: manifest.spec,
         dir,
+        gate: RwLock::default(),
+        handed_over: 0.into(),
         queue: Mutex::default(),
         merging: Mutex::default(),
         publishing: Mutex::new(published),

@@ -199,7 +199,7 @@ impl Store {
     /// Opens what a repair published in the place of what was there.
     fn replace(&self, report: &RepairReport) -> Result<(), StorageError> {
         let inner = crate::collection::open::open(&self.inner.root, report.id, None, &mut Vec::new())?;
-        let collection = Collection { inner: Arc::new(inner) };
+        let collection = Collection::new(Arc::new(inner));
         let mut registry = self.inner.registry.write();
         registry.remove(report.id);
         registry.add(Ok(collection));

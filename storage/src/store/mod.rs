@@ -143,7 +143,8 @@ impl Store {
         match found {
             // A reader has just tried again.
             Some(Err(damaged)) if damaged.error.is_of_the_disk() && !self.is_read_only() => self.open_again(damaged.id),
-            Some(entry) => entry.map_err(|damaged| damaged.error),
+            Some(Ok(collection)) => Ok(Collection::new(collection.inner)),
+            Some(Err(damaged)) => Err(damaged.error),
             None => Err(StorageError::UnknownCollection { name: name_or_alias.to_owned() }),
         }
     }
@@ -170,7 +171,7 @@ impl Store {
         create::create(&*root.backend, &collections, id, name, &spec)?;
         let inner = crate::collection::open::open(root, id, None, &mut Vec::new())?;
         changing.half_made = None;
-        let collection = Collection { inner: Arc::new(inner) };
+        let collection = Collection::new(Arc::new(inner));
         self.inner.registry.write().collections.insert(name.to_owned(), Ok(collection.clone()));
         let record = CollectionRecord { name: name.to_owned(), generation: 1, sequence: 0, spec };
         root.told(root.catalog().and_then(|known| known.put(Tree::Collections, &catalog::collection_key(id), &record)));

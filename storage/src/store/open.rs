@@ -148,7 +148,7 @@ fn open_one(root: &Arc<Root>, id: u64, record: Option<&CollectionRecord>, notes:
     } else {
         inner.note_told(&now);
     }
-    Ok(Collection { inner: Arc::new(inner) })
+    Ok(Collection::new(Arc::new(inner)))
 }
 
 /// Ids of the collections' directories. What a crash left half made or half dropped is removed.

@@ -83,7 +83,7 @@ fn open_all(root: &Arc<Root>, known: BTreeMap<String, Entry>) -> Result<BTreeMap
             Some(Ok(collection)) => {
                 (Some(collection.name().to_owned()), collection.inner.follow().map(|()| collection))
             }
-            _ => (None, follow::open(root, id).map(|inner| Collection { inner: Arc::new(inner) })),
+            _ => (None, follow::open(root, id).map(|inner| Collection::new(Arc::new(inner)))),
         };
         let name = || name.unwrap_or_else(|| name_on_disk(root, id));
         registry.add(opened.map_err(|error| DamagedCollection { name: name(), id, error }));
