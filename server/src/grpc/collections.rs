@@ -8,6 +8,7 @@ use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
+use tonic_types::StatusExt;
 
 use super::blocking::blocking;
 use super::convert;
@@ -20,6 +21,8 @@ type Answer<T> = Result<Response<T>, Status>;
 const PAGE_BYTES: usize = 8 << 20;
 /// Items read for a page before its bytes are looked at.
 const ITEMS_AT_ONCE: usize = 16;
+/// How often a write follows a name whose collection is replaced just then.
+const TRIES_MAX: u32 = 4;
 /// Batches of one ingest stream that may wait for their receipts.
 const BATCHES_WAITING_MAX: usize = 2;
 
@@ -102,8 +105,7 @@ impl CollectionService for Collections {
 
     async fn upsert_items(&self, request: Request<v1::UpsertItemsRequest>) -> Answer<v1::WriteReceipt> {
         let request = request.into_inner();
-        let collection = self.open(&request.collection).await?;
-        Ok(Response::new(upsert(collection, request.items, request.request_id).await?))
+        Ok(Response::new(self.upsert(&request.collection, request.items, request.request_id).await?))
     }
 
     type IngestItemsStream = Pin<Box<dyn Stream<Item = Result<v1::WriteReceipt, Status>> + Send>>;
@@ -134,21 +136,25 @@ impl CollectionService for Collections {
 
     async fn update_items(&self, request: Request<v1::UpdateItemsRequest>) -> Answer<v1::WriteReceipt> {
         let request = request.into_inner();
-        let collection = self.open(&request.collection).await?;
         let mask = Mask::of(request.update_mask.as_ref(), request.items.len())?;
-        let changes = request.items.into_iter().map(|item| mask.change(item)).collect::<Result<Vec<_>, _>>()?;
-        let (id, request_id) = (given(&request.request_id), request.request_id);
-        let updated = blocking(move |_| collection.update_many(changes, id)).await?;
-        Ok(Response::new(write_receipt(updated, request_id)))
+        let update = || {
+            let changes = request.items.iter().cloned().map(|item| mask.change(item)).collect::<Result<Vec<_>, _>>()?;
+            let id = given(&request.request_id);
+            Ok(move |collection: Collection| collection.update_many(changes, id))
+        };
+        let updated = self.written(&request.collection, update).await?;
+        Ok(Response::new(write_receipt(updated, request.request_id)))
     }
 
     async fn delete_items(&self, request: Request<v1::DeleteItemsRequest>) -> Answer<v1::WriteReceipt> {
         let request = request.into_inner();
-        let collection = self.open(&request.collection).await?;
-        let (id, request_id) = (given(&request.request_id), request.request_id);
-        let receipt = blocking(move |_| collection.delete(request.keys, id)).await?;
+        let delete = || {
+            let (keys, id) = (request.keys.clone(), given(&request.request_id));
+            Ok(move |collection: Collection| collection.delete(keys, id))
+        };
+        let receipt = self.written(&request.collection, delete).await?;
         let written = Upserted { receipt: Some(receipt), failures: Vec::new() };
-        Ok(Response::new(write_receipt(written, request_id)))
+        Ok(Response::new(write_receipt(written, request.request_id)))
     }
 
     async fn get_item(&self, request: Request<v1::GetItemRequest>) -> Answer<v1::StoredItem> {
@@ -216,15 +222,42 @@ impl Collections {
             let given = &batch.collection;
             return Err(bad("collection", &format!("this stream is for {name:?}, and a batch named {given:?}")));
         }
-        upsert(self.open(name).await?, batch.items, batch.request_id).await
+        self.upsert(name, batch.items, batch.request_id).await
+    }
+
+    async fn upsert(&self, name: &str, items: Vec<v1::Item>, request_id: String) -> Result<v1::WriteReceipt, Status> {
+        let upsert = || {
+            let items = items.iter().cloned().map(convert::item).collect::<Result<Vec<_>, _>>()?;
+            let id = given(&request_id);
+            Ok(move |collection: Collection| collection.upsert(items, id))
+        };
+        let written = self.written(name, upsert).await?;
+        Ok(write_receipt(written, request_id))
+    }
+
+    /// Writes to what a name means. When another generation takes its place at that moment, nothing was written, and it is
+    /// tried again with that one.
+    async fn written<T: Send + 'static, W>(
+        &self,
+        name: &str,
+        write: impl Fn() -> Result<W, Status>,
+    ) -> Result<T, Status>
+    where
+        W: FnOnce(Collection) -> fromagerie::Result<T> + Send + 'static,
+    {
+        let mut tries = 1;
+        loop {
+            let (collection, work) = (self.open(name).await?, write()?);
+            match blocking(move |_| work(collection)).await {
+                Err(status) if tries < TRIES_MAX && is_handed_over(&status) => tries += 1,
+                done => return done,
+            }
+        }
     }
 }
 
-async fn upsert(collection: Collection, items: Vec<v1::Item>, request_id: String) -> Result<v1::WriteReceipt, Status> {
-    let items = items.into_iter().map(convert::item).collect::<Result<Vec<_>, _>>()?;
-    let id = given(&request_id);
-    let written = blocking(move |_| collection.upsert(items, id)).await?;
-    Ok(write_receipt(written, request_id))
+fn is_handed_over(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.reason == "HANDED_OVER")
 }
 
 /// The request's id, when it has one.
