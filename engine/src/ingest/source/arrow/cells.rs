@@ -2,9 +2,11 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Date64Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
+    Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DurationMicrosecondType,
+    DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
+    Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
@@ -65,7 +67,8 @@ fn nested(column: &ArrayRef, row: usize, depth: usize) -> Cell {
                 )),
             }
         }
-        _ => number(column, row).map_or(Cell::Empty, Cell::Other),
+        // JSON has no infinities, and no numbers that are none.
+        _ => number(column, row).filter(|value| !value.is_null()).map_or(Cell::Empty, Cell::Other),
     }
 }
 
@@ -110,6 +113,57 @@ fn number(column: &ArrayRef, row: usize) -> Option<Value> {
         DataType::Timestamp(TimeUnit::Millisecond, _) => primitive!(TimestampMillisecondType),
         DataType::Timestamp(TimeUnit::Microsecond, _) => primitive!(TimestampMicrosecondType),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => primitive!(TimestampNanosecondType),
+        DataType::Time32(TimeUnit::Second) => primitive!(Time32SecondType),
+        DataType::Time32(TimeUnit::Millisecond) => primitive!(Time32MillisecondType),
+        DataType::Time64(TimeUnit::Microsecond) => primitive!(Time64MicrosecondType),
+        DataType::Time64(TimeUnit::Nanosecond) => primitive!(Time64NanosecondType),
+        DataType::Duration(TimeUnit::Second) => primitive!(DurationSecondType),
+        DataType::Duration(TimeUnit::Millisecond) => primitive!(DurationMillisecondType),
+        DataType::Duration(TimeUnit::Microsecond) => primitive!(DurationMicrosecondType),
+        DataType::Duration(TimeUnit::Nanosecond) => primitive!(DurationNanosecondType),
+        DataType::Decimal32(..) => Some(decimal(column.as_primitive::<Decimal32Type>().value_as_string(row))),
+        DataType::Decimal64(..) => Some(decimal(column.as_primitive::<Decimal64Type>().value_as_string(row))),
+        DataType::Decimal128(..) => Some(decimal(column.as_primitive::<Decimal128Type>().value_as_string(row))),
+        DataType::Decimal256(..) => Some(decimal(column.as_primitive::<Decimal256Type>().value_as_string(row))),
         _ => None,
+    }
+}
+
+/// A number where a double says the same, and else the text.
+fn decimal(text: String) -> Value {
+    let digits = text.bytes().filter(u8::is_ascii_digit).skip_while(|&digit| digit == b'0').count();
+    match text.parse::<f64>() {
+        Ok(number) if digits <= f64::DIGITS as usize => number.into(),
+        _ => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{Decimal128Array, DurationSecondArray, Float64Array};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn decimals_are_numbers_as_far_as_numbers_go() {
+        let prices = [Some(1999), Some(-5), Some(0), None, Some(12_345_678_901_234_567_890_i128)];
+        let prices = Decimal128Array::from_iter(prices).with_precision_and_scale(30, 2).expect("it fits");
+        let prices: ArrayRef = Arc::new(prices);
+        let found: Vec<Cell> = (0..5).map(|row| cell(&prices, row)).collect();
+        let number = |value: Value| Cell::Other(value);
+        assert_eq!(found[..4], [number(json!(19.99)), number(json!(-0.05)), number(json!(0.0)), Cell::Empty]);
+        assert_eq!(found[4], number(json!("123456789012345678.90")));
+    }
+
+    #[test]
+    fn what_json_cannot_say_is_left_out() {
+        let floats: ArrayRef = Arc::new(Float64Array::from(vec![f64::INFINITY, f64::NAN, 1.5]));
+        let found: Vec<Cell> = (0..3).map(|row| cell(&floats, row)).collect();
+        assert_eq!(found, [Cell::Empty, Cell::Empty, Cell::Other(json!(1.5))]);
+        let times: ArrayRef = Arc::new(DurationSecondArray::from(vec![90]));
+        assert_eq!(cell(&times, 0), Cell::Other(json!(90)));
     }
 }
