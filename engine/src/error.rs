@@ -287,10 +287,12 @@ pub enum Error {
         known: Vec<String>,
     },
     /// An alias without the generation that was asked for.
-    #[error("alias {alias:?} has no such generation; it has {}", .known.join(", "))]
+    #[error("{}; it has {}", no_generation(.alias, .asked.as_deref()), .known.join(", "))]
     NoGeneration {
         /// The alias.
         alias: String,
+        /// What was asked for by name; else it is what came before.
+        asked: Option<String>,
         /// The generations there are.
         known: Vec<String>,
     },
@@ -372,6 +374,15 @@ fn known_aliases(known: &[String]) -> String {
         "there are none yet: a re-index makes one".to_owned()
     } else {
         format!("known: {}", known.join(", "))
+    }
+}
+
+fn no_generation(alias: &str, asked: Option<&str>) -> String {
+    match asked {
+        Some(asked) => format!("alias {alias:?} has no generation {asked:?}"),
+        None => {
+            format!("what came before the generation that alias {alias:?} names is not there: name one to go back to")
+        }
     }
 }
 

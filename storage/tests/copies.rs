@@ -234,6 +234,8 @@ fn a_place_that_is_taken_is_refused_and_what_is_there_stays() {
     let error = store.snapshot_to(&taken, false, &mut |_| {}).unwrap_err();
     assert!(matches!(error, StorageError::BadDestination { .. }), "{error}");
     assert!(matches!(restore(&taken, &taken), Err(StorageError::BadDestination { .. })));
+    let error = restore(&taken, &taken.join("inside")).unwrap_err();
+    assert!(error.to_string().contains("lies in the snapshot"), "{error}");
     let inside = dir.path().join("db/snap");
     assert!(matches!(store.snapshot_to(&inside, false, &mut |_| {}), Err(StorageError::BadDestination { .. })));
     assert!(matches!(restore(&dir.path().join("db"), &inside), Err(StorageError::NotASnapshot { .. })));

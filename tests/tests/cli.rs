@@ -197,6 +197,9 @@ fn items_are_changed_one_by_one_or_by_lines() {
         (&["none", "--caption", "x"][..], "no item with key \"none\""),
         (&["--input", "/nowhere.jsonl"], "/nowhere.jsonl"),
         (&["red.png", "--image", "/nowhere.png"], "/nowhere.png"),
+        (&["red.png"], "nothing changes"),
+        (&["red.png", "--payload", "x=1", "--without", "x"], "--payload sets \"x\" and --without removes it"),
+        (&["red.png", "--payload", "=1"], "it must be NAME=VALUE"),
         (&[], "KEY"),
     ] {
         let (code, _, stderr) = update(arguments, "");

@@ -94,7 +94,7 @@ impl Database {
         let known = |name: &String| generations.iter().any(|generation| generation.collection == *name);
         let Some(wanted) = wanted.filter(known) else {
             let known = generations.iter().map(|generation| generation.collection.clone()).collect();
-            return Err(Error::NoGeneration { alias: alias.to_owned(), known });
+            return Err(Error::NoGeneration { alias: alias.to_owned(), asked: to.map(str::to_owned), known });
         };
         self.set_alias(alias, &wanted)?;
         Ok(wanted)
@@ -108,7 +108,7 @@ impl Database {
         let generations = self.generations(alias)?;
         if !generations.iter().any(|generation| generation.collection == collection) {
             let known = generations.iter().map(|generation| generation.collection.clone()).collect();
-            return Err(Error::NoGeneration { alias: alias.to_owned(), known });
+            return Err(Error::NoGeneration { alias: alias.to_owned(), asked: Some(collection.to_owned()), known });
         }
         self.drop_collection(collection)
     }

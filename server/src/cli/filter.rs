@@ -19,6 +19,6 @@ impl FilterArgs {
 
 /// A name and a value: JSON, or else a string.
 pub(super) fn named(given: &str) -> Result<(String, Value), String> {
-    let (name, value) = given.split_once('=').ok_or("it must be NAME=VALUE")?;
+    let (name, value) = given.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("it must be NAME=VALUE")?;
     Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
 }

@@ -27,8 +27,8 @@ pub(super) struct List {
     #[arg(long, value_name = "KEY", default_value = "")]
     after: String,
     /// Most items; all when not given.
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
     /// Read beside the process that has the database open.
     #[arg(long)]
     read_only: bool,
@@ -39,7 +39,7 @@ impl List {
         let db = self.files.open(self.read_only)?;
         let collection = db.open_collection(&self.collection)?;
         let (filter, mut after) = (self.filter.payload_equals(), self.after);
-        let (limit, mut listed) = (self.limit.unwrap_or(usize::MAX), 0);
+        let (limit, mut listed) = (self.limit.map_or(usize::MAX, |limit| limit as usize), 0);
         while listed < limit {
             let page = collection.list(&after, PAGE.min(limit - listed), &filter)?;
             let Some(last) = page.last() else { break };

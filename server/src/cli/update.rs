@@ -81,6 +81,7 @@ impl Update {
         let mut told = Told { output, collection: &collection, updated: 0, failed: 0 };
         match (self.key, self.input) {
             (Some(key), _) => {
+                self.one.check()?;
                 collection.update(self.one.change(key.clone()))?;
                 told.updated(key)?;
             }
@@ -154,6 +155,19 @@ impl Told<'_> {
 }
 
 impl One {
+    fn check(&self) -> Result<(), UsageError> {
+        if let Some((name, _)) = self.payload.iter().find(|(name, _)| self.without.contains(name)) {
+            return Err(UsageError(format!("--payload sets {name:?} and --without removes it; which is meant?")));
+        }
+        let words = self.caption.is_some() || self.uri.is_some() || self.image.is_some();
+        match words || !self.payload.is_empty() || !self.without.is_empty() {
+            true => Ok(()),
+            false => {
+                Err(UsageError("nothing changes: say --caption, --uri, --image, --payload or --without".to_owned()))
+            }
+        }
+    }
+
     fn change(self, key: String) -> Change {
         let set = self.payload.into_iter().map(|(name, value)| (name, Some(value)));
         Change {

@@ -88,3 +88,12 @@ impl<'a> Making<'a> {
         Ok(dir)
     }
 }
+
+/// Refuses a copy that would lie in what it is made of, and go with it.
+pub(crate) fn check_outside(dest: &Path, of: &Path, problem: &'static str) -> Result<(), StorageError> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(|e| StorageError::io(path, "find", e));
+    if absolute(dest)?.starts_with(absolute(of)?) {
+        return Err(StorageError::BadDestination { path: dest.to_path_buf(), problem });
+    }
+    Ok(())
+}

@@ -11,7 +11,7 @@ use crate::store::identity::{DatabaseId, DatabaseRecord};
 use crate::store::{StoreOptions, open as database};
 
 use super::list::{List, RECORDS_FILE};
-use super::{CopyReport, Making, records};
+use super::{CopyReport, Making, check_outside, records};
 
 /// Restores `snapshot` to `dest`; with `whole`, no file is shared with the snapshot.
 pub(crate) fn restore(
@@ -23,6 +23,7 @@ pub(crate) fn restore(
 ) -> Result<CopyReport, StorageError> {
     let backend = options.backend.clone();
     let list = List::read(&*backend, snapshot)?;
+    check_outside(dest, snapshot, "lies in the snapshot")?;
     meter.total_bytes = list.bytes();
     let making = Making::begin(&*backend, dest)?;
     let filled = fill(&*backend, snapshot, &list, &making, whole, meter)

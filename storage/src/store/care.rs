@@ -140,10 +140,7 @@ impl Store {
     pub fn snapshot_to(&self, dest: &Path, whole: bool, watch: Watch<'_>) -> Result<CopyReport, StorageError> {
         let root = &self.inner.root;
         let catalog = root.catalog()?;
-        let absolute = |path: &Path| std::path::absolute(path).map_err(|e| StorageError::io(path, "find", e));
-        if absolute(dest)?.starts_with(absolute(&root.dir)?) {
-            return Err(StorageError::BadDestination { path: dest.to_path_buf(), problem: "lies in the database" });
-        }
+        copy::check_outside(dest, &root.dir, "lies in the database")?;
         if let Some(damaged) = self.damaged().pop() {
             return Err(damaged.error);
         }
