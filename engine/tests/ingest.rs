@@ -252,3 +252,16 @@ fn a_pickle_of_tensors_is_refused_with_what_to_do() {
     assert!(told.contains("torch._utils._rebuild_tensor_v2") && told.contains("torch.stack(embeddings)"), "{told}");
     assert!(rows.is_empty());
 }
+
+#[test]
+fn a_table_without_a_row_needs_no_model() {
+    let (cellar, _) = cellar(FakeModel::new(), &[]);
+    let new = NewCollection { dim: Some(3), vectors_only: true, ..NewCollection::default() };
+    let vectors = cellar.db.create_collection("vectors", new).unwrap();
+    for (name, text) in [("empty.jsonl", ""), ("empty.csv", "key,vector\n")] {
+        let table = cellar.folder.path().join(name);
+        std::fs::write(&table, text).unwrap();
+        let (report, _) = ingest(&vectors, &[table], &IngestOptions::default());
+        assert_eq!((report.found, report.failed), (0, 0), "{name}");
+    }
+}

@@ -82,10 +82,12 @@ impl Run<'_> {
         on_reached: &mut OnReached<'_>,
     ) -> Result<Ended> {
         let (collection, same_space) = (self.collection.clone(), self.options.same_space);
+        let collection_is_of_a_model = collection.space().is_some();
         let accept = Box::new(move |vectors: &Vectors| collection.accept(vectors, same_space));
         let shards = Shards::open(sources, &self.options.source, self.begin.from, accept)?;
-        if shards.holds_pictures() {
-            // Before anything is read: a model that cannot be loaded must not look like a hundred bad files.
+        if shards.holds_pictures() && collection_is_of_a_model {
+            // Before anything is read: a model that cannot be loaded must not look like a hundred bad files. A collection of
+            // vectors alone has none, and a table without a row needs none.
             self.collection.model("an image")?;
         }
         self.over(shards, cancelled, on_event, on_reached)
