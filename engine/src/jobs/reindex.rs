@@ -16,8 +16,9 @@ use crate::ingest::stored::{StoredRecords, TakeOver};
 use crate::name::check_name;
 use crate::settings::{GenerationOf, Settings};
 
-/// How often the old generation is read again when it was written to meanwhile.
-const PASSES_MAX: usize = 8;
+/// How often the old generation is read before it is sealed, and again before it is handed over, when it is written to all
+/// the time. What then remains is brought over while writers wait.
+const PASSES_MAX: usize = 2;
 
 impl Database {
     /// A re-index that can be begun, with paths that mean the same everywhere.
