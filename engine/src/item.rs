@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::encoder::DecodedImage;
 use crate::error::{Error, Result};
 
 /// What an item's vector is made from.
@@ -136,6 +137,12 @@ impl Document {
             content_hash: stored.content_hash,
             thumbnail: stored.thumbnail,
         })
+    }
+
+    /// What is kept of its picture, when it has one.
+    pub(crate) fn picture(&self) -> Option<DecodedImage> {
+        let (width, height, thumbnail) = (self.width, self.height, self.thumbnail.clone());
+        self.content_hash.map(|hash| DecodedImage { hash, width, height, thumbnail })
     }
 
     /// Whether `payload` is stored here, as it comes back from storage: numbers pass through their text.

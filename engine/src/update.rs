@@ -122,6 +122,17 @@ struct Ready {
     made: Option<Record>,
 }
 
+impl Ready {
+    /// Makes the change; nothing of it when it cannot be made.
+    fn apply(&self, (record, about): &mut (Record, Document)) -> Result<()> {
+        self.change.apply(about)?;
+        if let Some(made) = &self.made {
+            *record = made.clone();
+        }
+        Ok(())
+    }
+}
+
 /// What is to be written, and what it was made from.
 #[derive(Default)]
 struct Planned {
@@ -213,37 +224,21 @@ impl Collection {
         let mut items: Vec<(Record, Document)> = Vec::new();
         let mut place_of: HashMap<&str, usize> = HashMap::new();
         let mut bytes = 0;
-        for Ready { change, made } in ready {
-            let key = change.key.as_str();
-            let place = match place_of.get(key) {
-                Some(&place) => Ok(place),
-                None => self.read(snapshot, key).map(|item| {
+        for each in ready {
+            let key = each.change.key.as_str();
+            let changed = match place_of.get(key) {
+                Some(&place) => each.apply(&mut items[place]),
+                // An item of which nothing can be made is not written.
+                None => self.read(snapshot, key).and_then(|mut item| {
+                    each.apply(&mut item)?;
+                    planned.versions.push(snapshot.version(key)?);
+                    bytes += bytes_of(&item.0);
+                    place_of.insert(key, items.len());
                     items.push(item);
-                    items.len() - 1
+                    Ok(())
                 }),
             };
-            let changed = place.and_then(|place| {
-                let (record, document) = &mut items[place];
-                change.apply(document)?;
-                if let Some(made) = made {
-                    *record = made.clone();
-                }
-                Ok(place)
-            });
-            match changed {
-                Ok(place) if place_of.insert(key, place).is_none() => {
-                    planned.versions.push(snapshot.version(key)?);
-                    bytes += bytes_of(&items[place].0);
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    // An item that nothing was made of is not written.
-                    if !place_of.contains_key(key) && items.last().is_some_and(|(record, _)| record.key == key) {
-                        items.pop();
-                    }
-                    planned.failures.push((key.to_owned(), error));
-                }
-            }
+            planned.failures.extend(changed.err().map(|error| (key.to_owned(), error)));
             if bytes > BATCH_BYTES_MAX {
                 return Err(StorageError::BatchTooLarge { bytes, limit: BATCH_BYTES_MAX }.into());
             }

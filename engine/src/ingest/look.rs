@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::source::{Body, Failure, Found, Made, Place, SourceError, Stage};
 use crate::bounds::check_item;
 use crate::collection::Collection;
-use crate::encoder::{DecodedImage, content_hash};
+use crate::encoder::content_hash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::item::{Content, Document, Item, StoredItem, read_file};
 use crate::prepare::{Origin, Prepared};
@@ -150,9 +150,7 @@ fn says_the_same(document: &Document, item: &Item) -> bool {
 /// New words for a picture that is stored: it needs neither to be decoded nor encoded again.
 fn of_new_words(item: Item, stored: StoredItem) -> Result<Prepared> {
     check_item(&item.key, &item.caption, &item.uri, &item.payload)?;
-    let Document { width, height, content_hash, thumbnail, .. } = stored.document;
-    let picture = content_hash.map(|hash| DecodedImage { hash, width, height, thumbnail });
-    Ok(Prepared::new(item, picture, Origin::Vector(stored.vector, stored.features)))
+    Ok(Prepared::new(item, stored.document.picture(), Origin::Vector(stored.vector, stored.features)))
 }
 
 /// A digest of numbers.

@@ -69,11 +69,9 @@ impl StoredRecords {
                 _ => None,
             };
             let has_picture = document.content_hash.is_some();
-            let picture = document.content_hash.map(|hash| DecodedImage {
-                hash,
-                width: document.width,
-                height: document.height,
-                thumbnail: if self.same_thumbnails { document.thumbnail.clone() } else { Vec::new() },
+            let picture = document.picture().map(|picture| DecodedImage {
+                thumbnail: if self.same_thumbnails { picture.thumbnail } else { Vec::new() },
+                ..picture
             });
             let body = if vector.is_some() || features.is_some() {
                 Body::Made(Box::new(Made { vector, features, picture }))
@@ -101,8 +99,7 @@ impl StoredRecords {
             document.content_hash.is_some() && there.document.content_hash == document.content_hash
         };
         Ok(self.into.get(key)?.filter(is_same).map(|there| {
-            let Document { width, height, content_hash, thumbnail, .. } = there.document;
-            let picture = content_hash.map(|hash| DecodedImage { hash, width, height, thumbnail });
+            let picture = there.document.picture();
             Made { vector: Some(there.vector), features: there.features, picture }
         }))
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use fromagerie::{Change, Collection, Content};
+use indicatif::ProgressBar;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -78,7 +79,8 @@ struct Line {
 impl Update {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<Outcome> {
         let collection = self.database.open(false)?.open_collection(&self.collection)?;
-        let mut told = Told { output, collection: &collection, updated: 0, failed: 0 };
+        let bar = super::records::bar(output);
+        let mut told = Told { output, bar, collection: &collection, updated: 0, failed: 0 };
         match (self.key, self.input) {
             (Some(key), _) => {
                 self.one.check()?;
@@ -92,10 +94,9 @@ impl Update {
             }
             (None, None) => return Err(UsageError("name an item, or --input FILE".to_owned()).into()),
         }
+        told.bar.finish_and_clear();
         let (updated, failed) = (told.updated, told.failed);
-        if updated + failed != 1 || failed > 0 {
-            output.text(&format!("{updated} updated, {failed} failed\n"))?;
-        }
+        output.text(&format!("{updated} updated, {failed} failed\n"))?;
         output.value(&json!({
             "event": "summary", "collection": collection.name(), "updated": updated, "failed": failed,
         }))?;
@@ -106,6 +107,7 @@ impl Update {
 /// What came of changes so far.
 struct Told<'a> {
     output: &'a Output,
+    bar: ProgressBar,
     collection: &'a Collection,
     updated: usize,
     failed: usize,
@@ -144,13 +146,14 @@ impl Told<'_> {
 
     fn updated(&mut self, key: String) -> anyhow::Result<()> {
         self.updated += 1;
+        self.bar.inc(1);
         Ok(self.output.value(&json!({"event": "updated", "key": key}))?)
     }
 
     fn failed(&mut self, place: &str, reason: &str, problem: &str) -> anyhow::Result<()> {
         self.failed += 1;
         let value = json!({"event": "failed", "place": place, "reason": reason, "message": problem});
-        Ok(self.output.line(&format!("{place}: {problem}"), &value)?)
+        Ok(self.bar.suspend(|| self.output.line(&format!("{place}: {problem}"), &value))?)
     }
 }
 
