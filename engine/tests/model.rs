@@ -230,7 +230,7 @@ impl World {
         self.log.note(format!("reopen, without the catalog: {without_catalog}"));
         self.db = None;
         if without_catalog {
-            std::fs::remove_dir_all(self.folder.path().join("catalog")).unwrap();
+            std::fs::remove_file(self.folder.path().join("catalog.redb")).unwrap();
         }
         self.db =
             Some(Database::open_with(self.folder.path(), Options { create: false, ..Options::default() }).unwrap());

@@ -14,7 +14,7 @@
 //! | what happens when a directory is opened after a crash? | `store/open.rs`, `collection/open.rs`, `journal/scan.rs` |
 //! | how is a segment laid out and checked? | `segment/layout.rs`, `segment/sealed.rs`, `docs/FORMAT.md` |
 //! | how does a new generation replace the old one? | `collection/seal.rs`, `manifest.rs` |
-//! | what touches the disk? | [`backend`], `mmap/`; and `catalog/`, where `sled` does its own writing |
+//! | what touches the disk? | [`backend`], `mmap/`; and `catalog/`, where `redb` does its own writing |
 //!
 //! Storage knows bytes: it knows nothing of distances, graphs or models. A graph is an opaque part of a segment,
 //! made by the caller's [`SegmentBuilder`].

@@ -118,6 +118,7 @@ fn a_full_disk_serves_reads_takes_deletes_and_needs_no_restart() {
     let store = open(&dir);
     let collection = store.collection("photos").unwrap();
     assert_eq!(contents(&collection.snapshot()), left);
+    mount.fill();
     assert!(is_full(&collection.write(put("refused"))));
 
     // Room comes back, and everything goes on in the same process.

@@ -256,7 +256,7 @@ impl World {
         self.log.note(format!("reopen, without the catalog: {without_catalog}"));
         self.store = None;
         if without_catalog {
-            std::fs::remove_dir_all(self.dir.path().join("catalog")).unwrap();
+            std::fs::remove_file(self.dir.path().join("catalog.redb")).unwrap();
             self.sessions.clear();
         }
         let store = Store::open(self.dir.path(), self.options.clone()).unwrap();

@@ -274,7 +274,7 @@ fn without_manifest_and_catalog_nothing_is_guessed() {
     let dir = common::tempdir();
     fill(&open(dir.path()));
     std::fs::remove_file(files(dir.path(), "manifest-").remove(0)).unwrap();
-    std::fs::remove_dir_all(dir.path().join("catalog")).unwrap();
+    std::fs::remove_file(dir.path().join("catalog.redb")).unwrap();
     let before = files(&dir.path().join("collections"), "");
     let store = open(dir.path());
     let name = store.damaged()[0].name.clone();

@@ -157,9 +157,7 @@ fn a_file_of_another_database_is_noticed() {
     assert!(matches!(&notes[..], [OpenNote::DatabaseFileRestored { .. }]), "{notes:?}");
     assert_eq!(cellar.look("as after the restorations"), Noticed::Harmless);
 
-    let catalog = cellar.dir().join("catalog");
-    std::fs::remove_dir_all(&catalog).unwrap();
-    common::copy_dir(&other.dir().join("catalog"), &catalog);
+    std::fs::copy(other.dir().join("catalog.redb"), cellar.dir().join("catalog.redb")).unwrap();
     let store = common::open(cellar.dir());
     assert!(matches!(store.notes()[0], OpenNote::CatalogRebuilt { .. }), "{:?}", store.notes());
     assert_eq!(store.session("s1").unwrap(), None, "another database's session is not shown");
@@ -169,7 +167,7 @@ fn a_file_of_another_database_is_noticed() {
 #[test]
 fn aliases_without_a_witness_are_lost_and_told() {
     let (cellar, other) = (Cellar::new(40), Cellar::new(40));
-    std::fs::remove_dir_all(cellar.dir().join("catalog")).unwrap();
+    std::fs::remove_file(cellar.dir().join("catalog.redb")).unwrap();
     std::fs::copy(other.dir().join("aliases.fma"), cellar.dir().join("aliases.fma")).unwrap();
     let store = common::open(cellar.dir());
     assert!(store.aliases().is_empty());

@@ -24,7 +24,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
 
 /// Each heavy dependency, and the only places that may name it.
 const OWNERS: [(&str, &[&str]); 16] = [
-    ("sled", &["storage/src/catalog"]),
+    ("redb", &["storage/src/catalog"]),
     ("bincode", &["storage/src"]),
     ("memmap2", &["storage/src/mmap"]),
     ("hnsw_rs", &["engine/index/src/hnsw"]),

@@ -1,7 +1,7 @@
 //! The seam between storage and the disk: everything that is written or mapped goes through [`Backend`].
 //!
 //! [`Disk`] is the real one. A [`SimulatedDisk`](simulated::SimulatedDisk) is in memory: it fails on command and loses
-//! what was not synced, for tests. Only the catalog goes past the seam: `sled` does its own I/O, and a disk that cannot
+//! what was not synced, for tests. Only the catalog goes past the seam: `redb` does its own I/O, and a disk that cannot
 //! have that keeps the catalog's records itself ([`Backend::record_store`]).
 
 mod disk;
@@ -58,7 +58,7 @@ pub trait Backend: Send + Sync + Debug {
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
     /// Takes the lock of the database in `dir`, which exists.
     fn lock(&self, dir: &Path) -> Result<Lock, StorageError>;
-    /// Where this disk keeps the records of the catalog at `path`; none when `sled` keeps them, in files of its own.
+    /// Where this disk keeps the records of the catalog at `path`; none when `redb` keeps them, in its file.
     fn record_store(&self, path: &Path) -> Option<Box<dyn RecordStore>>;
 }
 

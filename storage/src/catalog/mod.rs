@@ -1,11 +1,14 @@
-//! The catalog: the small and precious records, in `sled`, which is named nowhere else.
+//! The catalog: the small and precious records, in `redb`, which is named nowhere else.
 //!
 //! It holds which collections there are and the generation each was last seen at, aliases, sessions and jobs. What
 //! the files of a database know by themselves (collections, aliases) is rebuilt from them when the catalog is
 //! damaged; the files win. Every value carries a version and a checksum over its tree, key and bytes, since a lost
-//! or swapped value must not pass for a good one. [`on_disk`] is where sled stands behind [`RecordStore`].
+//! or swapped value must not pass for a good one. [`on_disk`] is where redb stands behind [`RecordStore`].
 
 mod on_disk;
+mod table;
+#[cfg(test)]
+mod tests;
 pub(crate) mod value;
 
 use std::fmt::Debug;
@@ -19,7 +22,10 @@ use crate::error::StorageError;
 
 use on_disk::OnDisk;
 
-/// Where the catalog's records are kept: in `sled`, or by a simulated disk, which cannot have sled's files.
+/// Told a key and its value.
+pub type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]);
+
+/// Where the catalog's records are kept: in `redb`, or by a simulated disk, which cannot have its file.
 pub trait RecordStore: Send + Sync + Debug {
     /// The value of a key.
     fn get(&self, tree: &'static str, key: &[u8]) -> io::Result<Option<Vec<u8>>>;
@@ -28,11 +34,11 @@ pub trait RecordStore: Send + Sync + Debug {
     /// Removes a key; durable on return. Returns whether it was there.
     fn remove(&self, tree: &'static str, key: &[u8]) -> io::Result<bool>;
     /// Every key of a tree in order, with its value, until one cannot be read.
-    fn walk(&self, tree: &'static str, each: &mut dyn FnMut(&[u8], &[u8])) -> io::Result<()>;
+    fn walk(&self, tree: &'static str, each: Each<'_>) -> io::Result<()>;
 }
 
 /// The trees of the catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tree {
     /// Collection id (u64, big-endian) to [`CollectionRecord`].
     Collections,
@@ -73,8 +79,11 @@ pub(crate) struct CollectionRecord {
 /// Keys in order, each with something of its value.
 type Pairs<T> = Vec<(Vec<u8>, T)>;
 
-/// Records of sessions and jobs: tree, key, value.
-type Salvage = Vec<(Tree, Vec<u8>, Vec<u8>)>;
+/// Told a tree, a key and its value.
+type EachOf<'a> = &'a mut dyn FnMut(Tree, &[u8], &[u8]);
+
+/// Records: tree, key, and a value.
+pub(crate) type Salvage = Vec<(Tree, Vec<u8>, Vec<u8>)>;
 
 /// Told a tree, a key and its value.
 type EachPrecious<'a> = &'a mut dyn FnMut(Tree, &[u8], Vec<u8>) -> Result<(), StorageError>;
@@ -89,35 +98,26 @@ pub(crate) struct Catalog {
 /// Why a catalog could not be opened.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// It is damaged: move it aside and rebuild it, with what only it knew and could still be read.
-    Damaged { cause: String, salvage: Salvage },
+    /// It is damaged: move it aside and rebuild it, with its [`salvage`].
+    Damaged { cause: String },
     /// It may be healthy but cannot be opened now.
     Unavailable(StorageError),
 }
 
 impl Catalog {
-    /// Opens the catalog in the directory `path`, making it when there is none, and reads all of it once. `given`: the
-    /// records of a disk that keeps them itself; else sled may have `cache_bytes` of its pages on the heap.
+    /// Opens the catalog in the file `path`, making it when there is none; all of it is checked. `given`: the records of a
+    /// disk that keeps them itself; else redb may have `cache_bytes` of its pages on the heap.
     pub(crate) fn open(
         path: &Path,
         cache_bytes: u64,
         given: Option<Box<dyn RecordStore>>,
     ) -> Result<Catalog, OpenError> {
         let path = path.to_path_buf();
-        if let Some(records) = given {
-            return Ok(Catalog { path, records });
-        }
-        let records = Box::new(OnDisk::open(&path, cache_bytes)?);
-        let catalog = Catalog { path, records };
-        for tree in Tree::ALL {
-            if let Err(error) = catalog.records.walk(tree.name(), &mut |_, _| {}) {
-                if is_full(&error) {
-                    return Ok(catalog);
-                }
-                return Err(OpenError::Damaged { cause: error.to_string(), salvage: catalog.salvage() });
-            }
-        }
-        Ok(catalog)
+        let records = match given {
+            Some(records) => records,
+            None => Box::new(OnDisk::open(&path, cache_bytes)?),
+        };
+        Ok(Catalog { path, records })
     }
 
     /// The value of a key.
@@ -207,22 +207,7 @@ impl Catalog {
         done
     }
 
-    /// What only the catalog knows, as far as it can be read before the first failure of each tree.
-    fn salvage(&self) -> Salvage {
-        let mut salvaged = Vec::new();
-        for tree in [Tree::Sessions, Tree::Jobs] {
-            let walked = self.walk(tree, &mut |key, stored| {
-                let value = value::unwrap::<Vec<u8>>(tree.name(), key, stored);
-                salvaged.extend(value.map(|value| (tree, key.to_vec(), value)));
-            });
-            if let Err(error) = walked {
-                tracing::warn!(%error, tree = tree.name(), "not every record could be read");
-            }
-        }
-        salvaged
-    }
-
-    fn walk(&self, tree: Tree, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StorageError> {
+    fn walk(&self, tree: Tree, each: Each<'_>) -> Result<(), StorageError> {
         self.records.walk(tree.name(), each).map_err(|e| self.failed(e))
     }
 
@@ -241,6 +226,16 @@ impl Catalog {
 
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// What only the catalog knows, sessions and jobs, as far as it can be read of a damaged one, which stays as it lies.
+pub(crate) fn salvage(path: &Path, cache_bytes: u64) -> Salvage {
+    let mut salvaged = Vec::new();
+    on_disk::read_damaged(path, cache_bytes, &[Tree::Sessions, Tree::Jobs], &mut |tree, key, stored| {
+        let value = value::unwrap::<Vec<u8>>(tree.name(), key, stored);
+        salvaged.extend(value.map(|value| (tree, key.to_vec(), value)));
+    });
+    salvaged
 }
 
 /// Key of the aliases in [`Tree::Database`].

@@ -1,7 +1,9 @@
-//! Folders in a database's directory.
+//! Names in a database's directory.
 
-/// The catalog's.
-pub(super) const CATALOG_DIR: &str = "catalog";
+/// The catalog.
+pub(super) const CATALOG_FILE: &str = "catalog.redb";
+/// What follows the name of a catalog that was moved aside; then when, and a number.
+pub(super) const DAMAGED: &str = ".damaged-";
 /// One folder in it for each collection.
 pub(super) const COLLECTIONS_DIR: &str = "collections";
 /// Where the engine keeps what belongs to jobs; nothing here reads it.

@@ -22,6 +22,10 @@ pub enum OpenNote {
         moved_to: PathBuf,
         /// What was wrong with it.
         cause: String,
+        /// Sessions that could still be read, and are kept; others are lost.
+        sessions: usize,
+        /// The same of jobs.
+        jobs: usize,
     },
     /// A record of the catalog was missing or damaged and was restored from files.
     CatalogRecordRestored {
@@ -51,8 +55,12 @@ impl fmt::Display for OpenNote {
             OpenNote::JournalTailCut { path, offset, bytes } => {
                 write!(f, "{}: {bytes} unacknowledged bytes cut off at byte {offset}", path.display())
             }
-            OpenNote::CatalogRebuilt { moved_to, cause } => {
-                write!(f, "the catalog was rebuilt ({cause}); the damaged one is {}", moved_to.display())
+            OpenNote::CatalogRebuilt { moved_to, cause, sessions, jobs } => {
+                let moved_to = moved_to.display();
+                write!(
+                    f,
+                    "the catalog was rebuilt ({cause}), with {sessions} sessions and {jobs} jobs that could be read; the damaged one is {moved_to}"
+                )
             }
             OpenNote::CatalogRecordRestored { name } => {
                 write!(f, "the catalog's record of `{name}` was restored")

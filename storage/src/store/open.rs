@@ -18,7 +18,7 @@ use crate::repair;
 
 use super::aliases::{ALIASES_FILE, AliasTable};
 use super::background;
-use super::folders::{CATALOG_DIR, COLLECTIONS_DIR, JOBS_DIR};
+use super::folders::{CATALOG_FILE, COLLECTIONS_DIR, DAMAGED, JOBS_DIR};
 use super::identity::{DATABASE_FILE, DatabaseId, DatabaseRecord};
 use super::note::OpenNote;
 use super::own::Own;
@@ -74,11 +74,11 @@ fn prepare_dir(backend: &dyn Backend, dir: &Path, create: bool) -> Result<bool, 
     if is_snapshot(&entries) {
         return Err(StorageError::IsASnapshot { path: dir.to_path_buf() });
     }
-    let ours = [LOCK_FILE, CATALOG_DIR, COLLECTIONS_DIR, ALIASES_FILE, RESERVE_FILE, JOBS_DIR];
-    let aside = ["catalog.damaged", repair::ASIDE];
-    let foreign = |name: &str| {
-        !ours.contains(&name) && !aside.iter().any(|aside| name.starts_with(aside)) && !name.ends_with(TEMPORARY)
+    let ours = [LOCK_FILE, CATALOG_FILE, COLLECTIONS_DIR, ALIASES_FILE, RESERVE_FILE, JOBS_DIR];
+    let is_aside = |name: &str| {
+        name.starts_with(repair::ASIDE) || name.strip_prefix(CATALOG_FILE).is_some_and(|end| end.starts_with(DAMAGED))
     };
+    let foreign = |name: &str| !ours.contains(&name) && !is_aside(name) && !name.ends_with(TEMPORARY);
     if let Some(entry) = entries.iter().find(|entry| foreign(&entry.name)) {
         return Err(StorageError::NotADatabase { path: dir.to_path_buf(), entry: entry.name.clone() });
     }

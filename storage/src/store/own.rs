@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::backend::Backend;
-use crate::catalog::{self, Catalog, OpenError, Tree};
+use crate::catalog::{self, Catalog, OpenError, Salvage, Tree};
 use crate::error::{Damage, StorageError};
 use crate::repair::apply::set_aside;
 
 use super::aliases::{ALIASES_FILE, AliasTable};
-use super::folders::{CATALOG_DIR, COLLECTIONS_DIR};
+use super::folders::{CATALOG_FILE, COLLECTIONS_DIR, DAMAGED};
 use super::identity::{DATABASE_FILE, DatabaseId, DatabaseRecord};
 use super::note::OpenNote;
 
@@ -31,7 +31,7 @@ impl Own<'_> {
         let database = self.database(known.as_ref(), file.as_ref().ok().and_then(Option::as_ref))?;
         if known.as_ref().is_some_and(|known| known.database != database) {
             drop(catalog);
-            catalog = self.replace_catalog(cache_bytes, "it is of another database".to_owned())?;
+            catalog = self.replace_catalog(cache_bytes, "it is of another database".to_owned(), Salvage::new())?;
             known = None;
         }
         let table = self.aliases(database, known.as_ref(), file)?;
@@ -107,41 +107,45 @@ impl Own<'_> {
     }
 
     fn open_catalog(&mut self, cache_bytes: u64) -> Result<Catalog, StorageError> {
-        let path = self.dir.join(CATALOG_DIR);
-        let (cause, salvage) = match Catalog::open(&path, cache_bytes, self.backend.record_store(&path)) {
+        let path = self.dir.join(CATALOG_FILE);
+        let cause = match Catalog::open(&path, cache_bytes, self.backend.record_store(&path)) {
             Ok(catalog) => return Ok(catalog),
             Err(OpenError::Unavailable(error)) => return Err(error),
-            Err(OpenError::Damaged { cause, salvage }) => (cause, salvage),
+            Err(OpenError::Damaged { cause }) => cause,
         };
-        let catalog = self.replace_catalog(cache_bytes, cause)?;
-        for (tree, id, value) in &salvage {
-            catalog.put(*tree, id, value)?;
-        }
-        Ok(catalog)
+        let salvage = catalog::salvage(&path, cache_bytes);
+        self.replace_catalog(cache_bytes, cause, salvage)
     }
 
-    /// Moves the catalog aside and makes a new one.
-    fn replace_catalog(&mut self, cache_bytes: u64, cause: String) -> Result<Catalog, StorageError> {
-        let (backend, dir, path) = (self.backend, self.dir, self.dir.join(CATALOG_DIR));
+    /// Moves the catalog aside and makes a new one of what is `kept`.
+    fn replace_catalog(&mut self, cache_bytes: u64, cause: String, kept: Salvage) -> Result<Catalog, StorageError> {
+        let (backend, dir, path) = (self.backend, self.dir, self.dir.join(CATALOG_FILE));
         let entries = backend.list(dir).map_err(|e| StorageError::io(dir, "list", e))?;
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-        let aside = |n: usize| format!("catalog.damaged-{seconds}-{n}");
+        let aside = |n: usize| format!("{CATALOG_FILE}{DAMAGED}{seconds}-{n}");
         let is_free = |name: &String| entries.iter().all(|entry| entry.name != *name);
         // One of them is free: there are more than entries.
         let moved_to: PathBuf = dir.join((0..=entries.len()).map(aside).find(is_free).unwrap_or_else(|| aside(0)));
         match backend.rename(&path, &moved_to) {
-            // A simulated disk's catalog is no directory.
+            // A simulated disk's catalog is no file.
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(StorageError::io(&path, "move aside", error));
             }
             _ => {}
         }
         backend.sync_dir(dir).map_err(|e| StorageError::io(dir, "sync", e))?;
-        self.notes.push(OpenNote::CatalogRebuilt { moved_to, cause });
-        Catalog::open(&path, cache_bytes, backend.record_store(&path)).map_err(|error| match error {
+        let opened = Catalog::open(&path, cache_bytes, backend.record_store(&path));
+        let catalog = opened.map_err(|error| match error {
             OpenError::Unavailable(error) => error,
-            OpenError::Damaged { cause: message, .. } => StorageError::Catalog { path, message },
-        })
+            OpenError::Damaged { cause: message } => StorageError::Catalog { path, message },
+        })?;
+        for (tree, id, value) in &kept {
+            catalog.put(*tree, id, value)?;
+        }
+        let of = |tree| kept.iter().filter(|(of, ..)| *of == tree).count();
+        let (sessions, jobs) = (of(Tree::Sessions), of(Tree::Jobs));
+        self.notes.push(OpenNote::CatalogRebuilt { moved_to, cause, sessions, jobs });
+        Ok(catalog)
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Root {
     pub(crate) database: DatabaseId,
     pub(crate) options: StoreOptions,
     pub(crate) backend: Arc<dyn Backend>,
-    // Dropped before the lock, so that who takes the lock finds sled closed.
+    // Dropped before the lock, so that who takes the lock finds redb's file closed.
     catalog: Option<Catalog>,
     pub(crate) reserve: Reserve,
     pub(crate) background: Background,

@@ -33,8 +33,6 @@ pub enum Noticed {
     CutAsTorn,
     /// Not at all, and everything reads as it was written.
     Harmless,
-    /// Not at all, and a session is gone.
-    SessionGone,
 }
 
 /// A graph that is recognised again.
@@ -129,12 +127,6 @@ impl Cellar {
         self.files.keys().filter(named).map(|path| (path.clone(), self.files[path].clone())).collect()
     }
 
-    /// The catalog's files.
-    pub fn catalog(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let inside = |path: &&PathBuf| path.components().any(|part| part.as_os_str() == "catalog");
-        self.files.keys().filter(inside).map(|path| (path.clone(), self.files[path].clone())).collect()
-    }
-
     /// Writes `bytes` in the place of the file `path`, looks how that is noticed, and restores everything.
     pub fn with(&self, path: &Path, bytes: &[u8], what: &str) -> Noticed {
         std::fs::write(path, bytes).unwrap();
@@ -217,7 +209,7 @@ impl Cellar {
         for n in 0..20 {
             match store.session(&format!("s{n}")) {
                 Ok(Some(value)) if value == session(n) => {}
-                Ok(None) if first == Noticed::Harmless => first = Noticed::SessionGone,
+                Ok(None) if first == Noticed::Harmless => return Err(format!("session {n} is gone")),
                 Ok(None) | Err(_) => {}
                 Ok(Some(value)) => return Err(format!("session {n} reads {value:?}")),
             }

@@ -1,8 +1,8 @@
 //! The catalog of a simulated disk: records in memory, safe when they were put.
 //!
-//! In production `sled` keeps the catalog in files of its own, past the seam. What is simulated here is therefore not
-//! sled, but what the store may expect of it: after a crash its records are those that were flushed, or older ones when
-//! sled did not keep its word, or none.
+//! In production `redb` keeps the catalog in its own file, past the seam. What is simulated here is therefore not redb, whose
+//! file has crash tests of its own, but what the store may expect of it: after a crash its records are those that were
+//! committed, or older ones when a backup brought them back, or none.
 
 use std::io;
 use std::path::{Path, PathBuf};
