@@ -1,5 +1,5 @@
 //! Goal: a full disk costs nothing but the writes that do not fit, and no restart, on a real file system with a real
-//! `sled`. Method: a small tmpfs of its own, filled to the last byte. Needs root and `mount`; says so and passes without.
+//! `redb`. Method: a small tmpfs of its own, filled to the last byte. Needs root and `mount`; says so and passes without.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 

@@ -49,13 +49,17 @@ impl Own<'_> {
     ) -> Result<DatabaseId, StorageError> {
         let others = known.map(|known| known.database).or(aliases.map(|table| table.database));
         let agreed = known.zip(aliases).map(|(known, table)| (known.database, known.database == table.database));
-        let id = match (DatabaseRecord::read(self.backend, self.dir), agreed) {
+        let read = DatabaseRecord::read(self.backend, self.dir);
+        let is_being_made = matches!(read, Ok(None)) && known.is_none() && self.is_bare()?;
+        let id = match (read, agreed) {
             (Ok(Some(record)), Some((id, true))) if record.id != id => id,
             (Ok(Some(record)), _) => return Ok(record.id),
             (Ok(None) | Err(StorageError::Damaged(_)), _) => others.unwrap_or_else(DatabaseId::random),
             (Err(error), _) => return Err(error),
         };
-        self.notes.push(OpenNote::DatabaseFileRestored { path: self.dir.join(DATABASE_FILE) });
+        if !is_being_made {
+            self.notes.push(OpenNote::DatabaseFileRestored { path: self.dir.join(DATABASE_FILE) });
+        }
         DatabaseRecord::now(id).write(self.backend, self.dir)?;
         self.backend.sync_dir(self.dir).map_err(|e| StorageError::io(self.dir, "sync", e))?;
         Ok(id)
@@ -100,6 +104,7 @@ impl Own<'_> {
         Ok(table)
     }
 
+    /// Whether there is no collection, as where a process died while it made the database.
     fn is_bare(&self) -> Result<bool, StorageError> {
         let collections = self.dir.join(COLLECTIONS_DIR);
         let entries = self.backend.list(&collections).map_err(|e| StorageError::io(&collections, "list", e))?;
