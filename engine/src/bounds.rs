@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
+/// Longest picture that is read, in bytes; the decoder's own limit.
+pub(crate) const PICTURE_BYTES_MAX: u64 = 64 << 20;
 /// Longest key, in bytes.
 const KEY_BYTES_MAX: usize = 512;
 /// Longest caption or address, in bytes.

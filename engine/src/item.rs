@@ -1,9 +1,11 @@
 //! What a caller writes under a key.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::bounds::PICTURE_BYTES_MAX;
 use crate::encoder::DecodedImage;
 use crate::error::{Error, Result};
 
@@ -166,7 +168,16 @@ impl Document {
     }
 }
 
-/// The bytes of a file that the caller named.
+/// The bytes of a picture in a file that the caller named; what is no file, or too long for a picture, is not read.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    let refused = |problem: String| failed(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    if !metadata.is_file() {
+        return Err(refused("it is no file".to_owned()));
+    }
+    if metadata.len() > PICTURE_BYTES_MAX {
+        return Err(refused(format!("it has {} bytes, a picture {PICTURE_BYTES_MAX} at most", metadata.len())));
+    }
+    std::fs::read(path).map_err(failed)
 }

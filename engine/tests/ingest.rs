@@ -160,6 +160,16 @@ fn tables_name_pictures_beside_them_or_below_a_root() {
     assert_eq!(told, expected);
     assert_eq!(colours.require("red.png").unwrap().document.caption, "a red");
 
+    std::os::unix::fs::symlink("/dev/zero", path("pictures/endless.png")).unwrap();
+    let long = std::fs::File::create(path("pictures/long.png")).unwrap();
+    long.set_len((64 << 20) + 1).unwrap();
+    std::fs::write(path("endless.tsv"), "image\nendless.png\nlong.png\n").unwrap();
+    let (report, told) = ingest(&colours, &[path("endless.tsv")], &options);
+    let told: Vec<_> = told.failed.iter().map(|f| f["message"].as_str().unwrap()).collect();
+    assert!(report.failed == 2 && told[0].contains("no file") && told[1].contains("67108865 bytes"), "{told:?}");
+    let error = colours.ingest(&["/dev/zero".into()], &options, &|| false, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("neither a file nor a folder"), "{error}");
+
     let lines = "{\"sku\": 7, \"photo\": \"pictures/red.png\", \"price\": 1.1, \"text\": \"new\"}\nnot json\n";
     std::fs::write(path("goods.jsonl"), lines).unwrap();
     let columns = Columns { image: Some("photo".into()), key: Some("sku".into()), ..Columns::default() };

@@ -46,8 +46,6 @@ pub use shards::Position;
 pub(crate) use shards::Shards;
 pub(super) use shards::ends_run;
 
-/// Longest picture that is read, in bytes; the decoder's own limit.
-const PICTURE_BYTES_MAX: u64 = 64 << 20;
 /// Longest caption that is read, in bytes.
 const CAPTION_BYTES_MAX: u64 = 64 << 10;
 /// Longest JSON object that is read beside a picture, in bytes.

@@ -216,7 +216,13 @@ fn named(source: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn list_source(path: &Path, options: &SourceOptions, list: &mut Vec<Shard>) -> Result<()> {
-    let metadata = std::fs::metadata(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if !metadata.is_dir() && !metadata.is_file() {
+        // A pipe or a device: there is no end to wait for, and no place to go back to.
+        let problem = "it is neither a file nor a folder; write what comes out of it to a file";
+        return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidInput, problem)));
+    }
     if metadata.is_dir() && options.format != Some(Format::Pictures) {
         let before = list.len();
         list.extend(shards_in(path, options.format)?);

@@ -5,10 +5,9 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::super::folder::PICTURE_ENDINGS;
-use super::super::{
-    Body, CAPTION_BYTES_MAX, Columns, Found, PAYLOAD_BYTES_MAX, PICTURE_BYTES_MAX, Place, SourceError, is_url,
-};
+use super::super::{Body, CAPTION_BYTES_MAX, Columns, Found, PAYLOAD_BYTES_MAX, Place, SourceError, is_url};
 use super::members::{Member, Members};
+use crate::bounds::PICTURE_BYTES_MAX;
 
 /// Longest class that is read, in bytes.
 const CLASS_BYTES_MAX: u64 = 1 << 10;
