@@ -151,6 +151,7 @@ fn storage_kind(error: &StorageError) -> ErrorKind {
         S::DiskFull { .. } | S::NoRoom { .. } => ErrorKind::Exhausted,
         S::Damaged(_) | S::Catalog { .. } | S::Unrepairable { .. } => ErrorKind::DataLoss,
         S::NotADatabase { .. }
+        | S::IsAFile { .. }
         | S::ReadOnly { .. }
         | S::IsASnapshot { .. }
         | S::UnsupportedVersion { .. }
@@ -177,7 +178,7 @@ fn storage_reason(error: &StorageError) -> &'static str {
     use StorageError as S;
     match error {
         S::NoDatabase { .. } => "NO_DATABASE",
-        S::NotADatabase { .. } => "NOT_A_DATABASE",
+        S::NotADatabase { .. } | S::IsAFile { .. } => "NOT_A_DATABASE",
         S::Locked { .. } => "LOCKED",
         S::ReadOnly { .. } => "READ_ONLY",
         S::Repaired { .. } => "REPAIRED",

@@ -43,6 +43,12 @@ pub enum StorageError {
         /// An entry that no database has.
         entry: String,
     },
+    /// A file, where a directory is wanted.
+    #[error("{} is a file; a database is a directory: name that", path.display())]
+    IsAFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process (or another handle of this one) has the database open.
     #[error("{} is open elsewhere, held by {holder}: close it there, or open it for reading only", path.display())]
     Locked {

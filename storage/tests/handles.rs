@@ -38,6 +38,10 @@ fn a_missing_database_is_not_made_unasked_and_a_foreign_directory_never() {
     assert!(!missing.exists());
     std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
     assert!(matches!(Store::open(dir.path(), options()), Err(StorageError::NotADatabase { .. })));
+    let file = dir.path().join("thesis.tex");
+    for refused in [Store::open(&file, options()), Store::open_read_only(&file, plain.clone())] {
+        assert!(matches!(refused, Err(StorageError::IsAFile { .. })));
+    }
     open(&missing);
     Store::open(&missing, plain).unwrap();
 }

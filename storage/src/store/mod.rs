@@ -94,7 +94,8 @@ impl Store {
     /// opening: see [`Store::damaged`].
     ///
     /// # Errors
-    /// [`StorageError::NoDatabase`], [`StorageError::NotADatabase`], [`StorageError::Locked`], or an I/O error.
+    /// [`StorageError::NoDatabase`], [`StorageError::NotADatabase`], [`StorageError::IsAFile`],
+    /// [`StorageError::Locked`], or an I/O error.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Store, StorageError> {
         let store = open::open(dir, options)?;
         for note in store.notes() {

@@ -65,6 +65,9 @@ fn prepare_dir(backend: &dyn Backend, dir: &Path, create: bool) -> Result<bool, 
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && create => Vec::new(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(no_database()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            return Err(StorageError::IsAFile { path: dir.to_path_buf() });
+        }
         Err(error) => return Err(StorageError::io(dir, "list", error)),
     };
     let has = |name: &str| entries.iter().any(|entry| entry.name == name);

@@ -24,11 +24,14 @@ impl Store {
     /// Opens the database in `dir` for reading only, whoever has it open for writing.
     ///
     /// # Errors
-    /// [`StorageError::NoDatabase`], [`StorageError::IsASnapshot`], or an I/O error.
+    /// [`StorageError::NoDatabase`], [`StorageError::IsAFile`], [`StorageError::IsASnapshot`], or an I/O error.
     pub fn open_read_only(dir: &Path, options: StoreOptions) -> Result<Store, StorageError> {
         let entries = match options.backend.list(dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                return Err(StorageError::IsAFile { path: dir.to_path_buf() });
+            }
             Err(error) => return Err(StorageError::io(dir, "list", error)),
         };
         if is_snapshot(&entries) {
